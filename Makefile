@@ -1,0 +1,170 @@
+# Plat: make, make run, make test, make bench, make usb DEV=..., make debug. See README.md.
+# LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands.
+
+LLVM   ?=
+CLANG  := clang$(LLVM)
+GCC    ?= gcc
+PYTHON ?= /usr/bin/python3
+B      ?= build
+,      := ,
+Q      := $(if $(V),,@)
+say     = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
+
+WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
+COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WARN)
+
+.PHONY: all run debug usb test test-quick test-unit test-boot bench clean format
+.DELETE_ON_ERROR:
+all: $(B)/plat.efi $(B)/plat.img
+
+# ---- mm/: the library, for the kernel and for the host -------------------------------------------
+
+MM     := $(sort $(wildcard mm/*/*.c))
+KCOM   := --target=x86_64-unknown-none-elf -ffreestanding -fPIE -fvisibility=hidden -mno-red-zone \
+          -mgeneral-regs-only -fno-omit-frame-pointer -fstack-protector-strong \
+          -mstack-protector-guard=global -fno-asynchronous-unwind-tables
+KCFLAGS := $(COMMON) $(KCOM) -Wunreachable-code
+LIBMM  := $(B)/libmm.a
+
+$(B)/mm/%.o: mm/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(KCFLAGS) -c -o $@ $<
+
+$(LIBMM): $(MM:%.c=$(B)/%.o)
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)ar rcsD $@ $^
+
+# ---- kernel/: linked twice, the second time with the symbols that the first link shows ------------
+
+KSRC   := $(sort $(wildcard kernel/*.c kernel/*/*.c kernel/*.S kernel/*/*.S))
+KOBJ   := $(addprefix $(B)/,$(addsuffix .o,$(basename $(KSRC)))) $(B)/font.o
+KLD    := ld.lld$(LLVM) -pie --no-dynamic-linker -z text -z max-page-size=4096 -z noexecstack \
+          --build-id=none --orphan-handling=error -T kernel/kernel.ld
+FONT   ?= $(firstword $(wildcard /usr/share/consolefonts/Uni2-Terminus16.psf.gz \
+          /usr/lib/kbd/consolefonts/ter-116n.psf.gz /usr/share/kbd/consolefonts/ter-116n.psf.gz))
+
+$(B)/kernel/%.o: kernel/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(KCFLAGS) -Ikernel -c -o $@ $<
+
+$(B)/kernel/%.o: kernel/%.S
+	$(call say,AS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(KCFLAGS) -Ikernel -c -o $@ $<
+
+$(B)/font.o: $(FONT) scripts/font.S
+	$(call say,FONT,$(FONT))
+	@mkdir -p $(@D)
+	$(Q)test -n "$(FONT)" || { echo "no PSF console font found: run scripts/setup" >&2; exit 1; }
+	$(Q)gzip -dc $(FONT) > $(B)/font.psf
+	$(Q)$(CLANG) $(KCOM) -I$(B) -c -o $@ scripts/font.S
+
+$(B)/kernel.0.elf: kernel/kernel.ld $(KOBJ) $(LIBMM)
+	$(call say,LD,$@)
+	$(Q)$(KLD) -o $@ $(KOBJ) $(LIBMM)
+
+$(B)/ksyms.S: $(B)/kernel.0.elf scripts/ksyms.awk
+	$(call say,KSYMS,$@)
+	$(Q)nm -n $< | awk -f scripts/ksyms.awk > $@
+
+$(B)/ksyms.o: $(B)/ksyms.S
+	$(Q)$(CLANG) $(KCOM) -c -o $@ $<
+
+$(B)/kernel.elf: kernel/kernel.ld $(KOBJ) $(B)/ksyms.o $(LIBMM)
+	$(call say,LD,$@)
+	$(Q)$(KLD) -o $@ $(KOBJ) $(B)/ksyms.o $(LIBMM)
+
+# ---- efi/: the stub, a PE32+ file that carries the kernel -----------------------------------------
+
+EFISRC := $(sort $(wildcard efi/*.c efi/*.S))
+EFIOBJ := $(addprefix $(B)/,$(addsuffix .o,$(basename $(EFISRC)))) $(B)/payload.o
+GNUEFI ?= $(firstword $(wildcard /usr/include/efi /usr/include/gnu-efi))
+ECOM   := --target=x86_64-unknown-windows -ffreestanding -fshort-wchar -mno-red-zone \
+          -mno-stack-arg-probe -mgeneral-regs-only
+ECFLAGS := $(COMMON) $(ECOM) -isystem $(GNUEFI) -isystem $(GNUEFI)/x86_64 -Wunreachable-code
+
+$(B)/efi/%.o: efi/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(ECFLAGS) -c -o $@ $<
+
+$(B)/efi/%.o: efi/%.S
+	$(call say,AS,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(ECOM) -Iinclude -c -o $@ $<
+
+$(B)/payload.o: scripts/payload.S $(B)/kernel.elf
+	$(call say,EMBED,$(B)/kernel.elf)
+	$(Q)objcopy --strip-all $(B)/kernel.elf $(B)/kernel.stripped.elf
+	$(Q)$(CLANG) $(ECOM) -I$(B) -c -o $@ scripts/payload.S
+
+$(B)/plat.efi: $(EFIOBJ)
+	$(call say,LINK,$@)
+	$(Q)lld-link$(LLVM) /subsystem:efi_application /entry:efi_main /nodefaultlib /dynamicbase /nxcompat \
+	    /align:4096 /filealign:4096 /Brepro /out:$@ $^
+
+# ---- image, QEMU, stick ---------------------------------------------------------------------------
+
+$(B)/plat.img: $(B)/plat.efi scripts/mkimage scripts/plat.conf
+	$(call say,IMAGE,$@)
+	$(Q)scripts/mkimage $@ $(B)/plat.efi scripts/plat.conf
+
+run: all
+	scripts/run-qemu $(RUN)
+
+debug: all
+	scripts/debug-qemu
+
+usb: all
+	scripts/mkusb "$(DEV)" $(B)/plat.img
+
+# ---- tests ----------------------------------------------------------------------------------------
+
+# Unit tests: every tests/unit/test_*.c is a program, linked with mm/, the stub's logic and the host's port;
+# once by clang with ASan and UBSan, once by gcc.
+UNIT   := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
+STUB_LOGIC := $(sort $(wildcard efi/logic_*.c))
+KLOGIC := $(sort $(wildcard kernel/lib/logic_*.c))
+UNITSRC := $(MM) $(STUB_LOGIC) $(KLOGIC) $(filter-out tests/unit/test_%.c,$(sort $(wildcard tests/unit/*.c)))
+HOSTCOM := $(COMMON) -D_GNU_SOURCE -Itests/unit -Iefi -Ikernel -fno-omit-frame-pointer
+
+define host_rules
+$(B)/$(1)/%.o: %.c
+	$$(call say,$(2),$$<)
+	@mkdir -p $$(@D)
+	$(Q)$(3) $(HOSTCOM) $(4) -c -o $$@ $$<
+
+$(B)/$(1)/test_%: $(B)/$(1)/tests/unit/test_%.o $(UNITSRC:%.c=$(B)/$(1)/%.o)
+	$(Q)$(3) $(4) -o $$@ $$^ -lcmocka
+endef
+$(eval $(call host_rules,clang,CLANG,$(CLANG),-fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code))
+$(eval $(call host_rules,gcc,GCC,$(GCC),))
+.SECONDARY:
+
+UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%)
+
+test: all $(UNITBIN)
+	scripts/test all $(UNITBIN)
+
+test-quick: all $(UNITBIN)
+	scripts/test quick $(UNITBIN)
+
+test-unit: $(UNITBIN)
+	scripts/test unit $(UNITBIN)
+
+test-boot: all
+	scripts/test boot
+
+bench: all
+	scripts/bench
+
+format:
+	clang-format -i $(shell git ls-files '*.[ch]')
+
+clean:
+	rm -rf $(B)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

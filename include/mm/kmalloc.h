@@ -1,0 +1,26 @@
+/*
+ * kmalloc.h - the kernel's malloc.
+ *
+ * Model:    one first-fit heap whose arenas are runs of frames seen through the direct map, so memory is physically contiguous.
+ * Locking:  as heap_ff.h and pmm.h; interrupt handlers may call. Nothing sleeps.
+ */
+#ifndef MM_KMALLOC_H
+#define MM_KMALLOC_H
+
+#include "mm/heap_ff.h"
+#include "mm/pmm.h"
+
+/* Frames come from `p` from now on. Context: boot, one CPU. */
+void kmalloc_init(struct pmm *p);
+
+/* 16-byte aligned; NULL when out of memory. kfree(NULL) is fine. kzalloc: count * nbytes zero bytes, NULL if that overflows. */
+MM_MUST_CHECK void *kmalloc(size_t nbytes);
+MM_MUST_CHECK void *kmalloc_aligned(size_t nbytes, size_t align);
+MM_MUST_CHECK void *kzalloc(size_t count, size_t nbytes);
+MM_MUST_CHECK void *krealloc(void *ptr, size_t nbytes);
+void kfree(void *ptr);
+
+/* The heap behind it, for display and checks. */
+struct heap_ff *kmalloc_heap(void);
+
+#endif

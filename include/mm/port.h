@@ -1,0 +1,50 @@
+/*
+ * port.h - all that mm/ asks of the machine. Whoever lifts mm/ out implements these.
+ *
+ * The kernel's implementation is kernel/port.c, the host's tests/unit/host_port.c. What libmm.a leaves
+ * undefined is exactly these names plus memcpy, memmove, memset and memcmp; a test holds us to it.
+ */
+#ifndef MM_PORT_H
+#define MM_PORT_H
+
+#include "mm/types.h"
+
+/*
+ * A pointer through which the memory at `pa` is read and written.
+ * Only asked for RAM that the direct map covers; stays valid for ever. Any context. O(1).
+ */
+void *port_ptr(pa_t pa);
+
+/*
+ * A broken invariant: report `fmt` with its arguments and stop this processor for good.
+ * Any context, any locks held.
+ */
+_Noreturn void port_panic(const char *fmt, ...) MM_PRINTF(1, 2);
+
+/* Mask interrupts on this processor; returns the state that port_irq_restore() puts back. Nests. */
+uint64_t port_irq_save(void);
+void port_irq_restore(uint64_t state);
+
+/* The word in which this processor notes the ranks of the locks it holds (mm/lock.h). */
+uint32_t *port_held_ranks(void);
+
+/* Called by a processor that spins on a lock. */
+void port_spin_hint(void);
+
+/*
+ * Drop every translation this machine's TLBs hold for [va, va + nbytes) of the address space whose
+ * root table is at `root`; `nbytes` == UINT64_MAX with `va` == 0 means all of it, global ones included.
+ * Returns when no processor can use a stale one any more. Interrupts may be off; no lock above
+ * MM_RANK_PAGING is held.
+ */
+void port_tlb_flush(pa_t root, uint64_t va, uint64_t nbytes);
+
+/* An O(1) fact that must hold; checked always. */
+#define MM_ASSERT(cond)                                                                            \
+    do {                                                                                           \
+        if (__builtin_expect(!(cond), 0)) {                                                        \
+            port_panic("%s:%d: assertion failed: %s", __FILE_NAME__, __LINE__, #cond);             \
+        }                                                                                          \
+    } while (0)
+
+#endif
