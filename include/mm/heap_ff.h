@@ -1,12 +1,14 @@
 /*
  * heap_ff.h - first fit in address order.
  *
- * Model:    a heap owns arenas, ranges of memory that it was given or fetched from its backing. A request gets the lowest-addressed
- *           free block that fits, exactly; what is freed merges with its free neighbours at once. Requests are
- *           rounded up to 16 bytes and every pointer is at least 16-byte aligned.
- * Locking:  one lock per heap, rank MM_RANK_HEAP, taken inside; the backing is called with it held. None of these calls sleeps.
- * Memory:   block headers lie in the arenas. `struct heap_ff` is the caller's and must outlive its blocks.
- * Errors:   out of memory is NULL. Freeing what was not given, twice, or after its header was damaged stops the machine, saying which.
+ * Model:    a heap owns arenas, ranges of memory that it was given or fetched from its backing. A
+ * request gets the lowest-addressed free block that fits, exactly; what is freed merges with its
+ * free neighbours at once. Requests are rounded up to 16 bytes and every pointer is at least
+ * 16-byte aligned. Locking:  one lock per heap, rank MM_RANK_HEAP, taken inside; the backing is
+ * called with it held. None of these calls sleeps. Memory:   block headers lie in the arenas.
+ * `struct heap_ff` is the caller's and must outlive its blocks. Errors:   out of memory is NULL.
+ * Freeing what was not given, twice, or after its header was damaged stops the machine, saying
+ * which.
  */
 #ifndef MM_HEAP_FF_H
 #define MM_HEAP_FF_H
@@ -15,11 +17,13 @@
 #include "mm/types.h"
 
 #define HEAP_FF_ALIGN 16u
-#define HEAP_FF_MAX (UINT64_C(1) << 46) /* a larger request fails at once */
+#define HEAP_FF_MAX   (UINT64_C(1) << 46) /* a larger request fails at once */
 
-/* Where a heap fetches arenas from, and gives empty ones back to. The same shape chains every allocator to the one below. */
+/* Where a heap fetches arenas from, and gives empty ones back to. The same shape chains every
+ * allocator to the one below. */
 struct mm_backing {
-    /* A range of at least `nbytes`, its true length in *got, or NULL. 16-byte aligned; any contents. */
+    /* A range of at least `nbytes`, its true length in *got, or NULL. 16-byte aligned; any
+     * contents. */
     void *(*get)(void *ctx, size_t nbytes, size_t *got);
     /* Take back one whole range that `get` returned. */
     void (*put)(void *ctx, void *base, size_t nbytes);
@@ -56,7 +60,8 @@ struct heap_ff_view {
 /* `backing` may be NULL; it is copied. */
 void heap_ff_init(struct heap_ff *h, const struct mm_backing *backing);
 
-/* Add [base, base + nbytes) as an arena that stays for ever. Errors: MM_EINVAL: too small, wraps, or overlaps an arena. */
+/* Add [base, base + nbytes) as an arena that stays for ever. Errors: MM_EINVAL: too small, wraps,
+ * or overlaps an arena. */
 MM_MUST_CHECK mm_err_t heap_ff_add_arena(struct heap_ff *h, void *base, size_t nbytes);
 
 /* `nbytes` of 0 gets a block of the smallest size. NULL when out of memory. Contents undefined. */
@@ -69,8 +74,9 @@ MM_MUST_CHECK void *heap_ff_alloc_aligned(struct heap_ff *h, size_t nbytes, size
 MM_MUST_CHECK void *heap_ff_alloc_zeroed(struct heap_ff *h, size_t count, size_t nbytes);
 
 /*
- * Change the size of a block, in place when its upper neighbour allows; NULL `ptr` allocates. On NULL the old block is as it was.
- * A size of 0 shrinks to the smallest block. Alignment beyond 16 is kept only if the block does not move.
+ * Change the size of a block, in place when its upper neighbour allows; NULL `ptr` allocates. On
+ * NULL the old block is as it was. A size of 0 shrinks to the smallest block. Alignment beyond 16
+ * is kept only if the block does not move.
  */
 MM_MUST_CHECK void *heap_ff_realloc(struct heap_ff *h, void *ptr, size_t nbytes);
 
@@ -82,8 +88,10 @@ size_t heap_ff_size(struct heap_ff *h, const void *ptr);
 
 void heap_ff_get_stats(struct heap_ff *h, struct heap_ff_stats *s);
 
-/* Call `fn` for each block in order of address, with the lock held; stop when it returns false. `fn` may not call the heap. */
-void heap_ff_for_each(struct heap_ff *h, bool (*fn)(void *ctx, const struct heap_ff_view *b), void *ctx);
+/* Call `fn` for each block in order of address, with the lock held; stop when it returns false.
+ * `fn` may not call the heap. */
+void heap_ff_for_each(struct heap_ff *h, bool (*fn)(void *ctx, const struct heap_ff_view *b),
+                      void *ctx);
 
 /* NULL if the invariants of ff.c hold, else the first broken one as text. Reads only. O(blocks). */
 const char *heap_ff_check(struct heap_ff *h);

@@ -1,8 +1,9 @@
 /*
  * kmalloc.h - the kernel's malloc.
  *
- * Model:    one first-fit heap whose arenas are runs of frames seen through the direct map, so memory is physically contiguous.
- * Locking:  as heap_ff.h and pmm.h; interrupt handlers may call. Nothing sleeps.
+ * Model:    one first-fit heap whose arenas are runs of frames seen through the direct map, so
+ * memory is physically contiguous. Locking:  as heap_ff.h and pmm.h; interrupt handlers may call.
+ * Nothing sleeps.
  */
 #ifndef MM_KMALLOC_H
 #define MM_KMALLOC_H
@@ -13,7 +14,8 @@
 /* Frames come from `p` from now on. Context: boot, one CPU. */
 void kmalloc_init(struct pmm *p);
 
-/* 16-byte aligned; NULL when out of memory. kfree(NULL) is fine. kzalloc: count * nbytes zero bytes, NULL if that overflows. */
+/* 16-byte aligned; NULL when out of memory. kfree(NULL) is fine. kzalloc: count * nbytes zero
+ * bytes, NULL if that overflows. */
 MM_MUST_CHECK void *kmalloc(size_t nbytes);
 MM_MUST_CHECK void *kmalloc_aligned(size_t nbytes, size_t align);
 MM_MUST_CHECK void *kzalloc(size_t count, size_t nbytes);

@@ -1,9 +1,10 @@
 /*
  * lock.h - the spin lock of mm/, with ranks.
  *
- * Model:    a processor takes locks in strictly rising rank, interrupts off while it holds one. The ranks it
- *           holds are bits of *port_held_ranks(), so a lock taken out of order stops at once, in every build.
- * Context:  any, interrupt handlers included. The order and what each lock guards: docs/locking.md.
+ * Model:    a processor takes locks in strictly rising rank, interrupts off while it holds one. The
+ * ranks it holds are bits of *port_held_ranks(), so a lock taken out of order stops at once, in
+ * every build. Context:  any, interrupt handlers included. The order and what each lock guards:
+ * docs/locking.md.
  */
 #ifndef MM_LOCK_H
 #define MM_LOCK_H
@@ -26,7 +27,10 @@ struct mm_lock {
     enum mm_rank rank;
 };
 
-#define MM_LOCK_INIT(r) { .taken = 0, .rank = (r) }
+#define MM_LOCK_INIT(r)                                                                            \
+    {                                                                                              \
+        .taken = 0, .rank = (r)                                                                    \
+    }
 
 /* Returns what mm_unlock() needs to put the interrupt state back. */
 static inline uint64_t mm_lock(struct mm_lock *l)

@@ -1,14 +1,15 @@
 /*
- * memmap.h - turns the memory map of UEFI firmware, whatever its bytes, into regions that can be trusted.
+ * memmap.h - turns the memory map of UEFI firmware, whatever its bytes, into regions that can be
+ * trusted.
  *
- * Model:    in goes the answer of GetMemoryMap(), verbatim. Out come regions that are sorted, do not overlap, have
- *           page-aligned bounds and one kind each, and a list of findings: what was wrong with the input and
- *           what was done about it. Where descriptors overlap, the more restrictive kind wins (enum order). RAM
- *           rounds inwards to whole pages, everything else outwards. Address ranges that no descriptor names
- *           are in no region.
- * Locking:  none; one owner at a time. Readers may share a map that nobody changes.
- * Memory:   nothing is allocated. The caller gives one block of storage, see memmap_storage_bytes(). No recursion.
- * Source:   UEFI 2.10, 7.2.3 GetMemoryMap(), table 7.10 (memory types after ExitBootServices).
+ * Model:    in goes the answer of GetMemoryMap(), verbatim. Out come regions that are sorted, do
+ * not overlap, have page-aligned bounds and one kind each, and a list of findings: what was wrong
+ * with the input and what was done about it. Where descriptors overlap, the more restrictive kind
+ * wins (enum order). RAM rounds inwards to whole pages, everything else outwards. Address ranges
+ * that no descriptor names are in no region. Locking:  none; one owner at a time. Readers may share
+ * a map that nobody changes. Memory:   nothing is allocated. The caller gives one block of storage,
+ * see memmap_storage_bytes(). No recursion. Source:   UEFI 2.10, 7.2.3 GetMemoryMap(), table 7.10
+ * (memory types after ExitBootServices).
  */
 #ifndef MM_MEMMAP_H
 #define MM_MEMMAP_H
@@ -37,38 +38,40 @@ enum efi_memory_type {
     EFI_MT_OS_FIRST = INT32_MIN, /* 0x80000000 and up */
 };
 
-/* Attribute bits, UEFI 2.10 7.2.3. All but RUNTIME, SP, MORE_RELIABLE and NV are capabilities, not states. */
-#define EFI_MA_UC (UINT64_C(1) << 0)
-#define EFI_MA_WC (UINT64_C(1) << 1)
-#define EFI_MA_WT (UINT64_C(1) << 2)
-#define EFI_MA_WB (UINT64_C(1) << 3)
-#define EFI_MA_UCE (UINT64_C(1) << 4)
-#define EFI_MA_WP (UINT64_C(1) << 12)
-#define EFI_MA_RP (UINT64_C(1) << 13)
-#define EFI_MA_XP (UINT64_C(1) << 14)
-#define EFI_MA_NV (UINT64_C(1) << 15)
+/* Attribute bits, UEFI 2.10 7.2.3. All but RUNTIME, SP, MORE_RELIABLE and NV are capabilities, not
+ * states. */
+#define EFI_MA_UC            (UINT64_C(1) << 0)
+#define EFI_MA_WC            (UINT64_C(1) << 1)
+#define EFI_MA_WT            (UINT64_C(1) << 2)
+#define EFI_MA_WB            (UINT64_C(1) << 3)
+#define EFI_MA_UCE           (UINT64_C(1) << 4)
+#define EFI_MA_WP            (UINT64_C(1) << 12)
+#define EFI_MA_RP            (UINT64_C(1) << 13)
+#define EFI_MA_XP            (UINT64_C(1) << 14)
+#define EFI_MA_NV            (UINT64_C(1) << 15)
 #define EFI_MA_MORE_RELIABLE (UINT64_C(1) << 16)
-#define EFI_MA_RO (UINT64_C(1) << 17)
-#define EFI_MA_SP (UINT64_C(1) << 18)
-#define EFI_MA_CPU_CRYPTO (UINT64_C(1) << 19)
+#define EFI_MA_RO            (UINT64_C(1) << 17)
+#define EFI_MA_SP            (UINT64_C(1) << 18)
+#define EFI_MA_CPU_CRYPTO    (UINT64_C(1) << 19)
 #define EFI_MA_HOT_PLUGGABLE (UINT64_C(1) << 20)
-#define EFI_MA_RUNTIME (UINT64_C(1) << 63)
+#define EFI_MA_RUNTIME       (UINT64_C(1) << 63)
 
 /* What a region may be used for, least restrictive first: in an overlap the higher one wins. */
 enum memmap_kind {
     MEMMAP_FREE,            /* ours now */
-    MEMMAP_FREE_AFTER_EXIT, /* loader and boot-services memory: ours once nothing of firmware's is in use */
+    MEMMAP_FREE_AFTER_EXIT, /* loader and boot-services memory: ours once nothing of firmware's is
+                               in use */
     MEMMAP_FREE_AFTER_ACPI, /* ACPI tables: ours once they have been read */
     MEMMAP_SPECIAL,         /* RAM set aside for a purpose (EFI_MEMORY_SP): never by accident */
     MEMMAP_PERSISTENT,      /* keeps its contents without power */
     MEMMAP_KERNEL,          /* claimed by us: kernel image, hand-over, early tables */
     MEMMAP_RUNTIME_DATA,    /* runtime services read and write it */
     MEMMAP_RUNTIME_CODE,
-    MEMMAP_ACPI_NVS,        /* firmware's across sleep states */
-    MEMMAP_UNACCEPTED,      /* must be accepted from the hypervisor before the first touch */
+    MEMMAP_ACPI_NVS,   /* firmware's across sleep states */
+    MEMMAP_UNACCEPTED, /* must be accepted from the hypervisor before the first touch */
     MEMMAP_RESERVED,
-    MEMMAP_MMIO,            /* not RAM at all */
-    MEMMAP_BAD,             /* RAM with errors */
+    MEMMAP_MMIO, /* not RAM at all */
+    MEMMAP_BAD,  /* RAM with errors */
     MEMMAP_KINDS
 };
 
@@ -104,7 +107,8 @@ struct memmap_region {
     uint32_t desc; /* index of the descriptor, or MEMMAP_NODESC for a claim */
 };
 
-/* Something wrong with, or worth knowing about, the input. `rule` is an id of the lint list, such as "M04". */
+/* Something wrong with, or worth knowing about, the input. `rule` is an id of the lint list, such
+ * as "M04". */
 struct memmap_finding {
     const char *rule;
     const char *what; /* what is wrong and what was done, one sentence without a full stop */
@@ -131,37 +135,41 @@ struct memmap {
 #define MEMMAP_SPARE_REGIONS 128
 
 /*
- * Storage, in bytes, that memmap_build() needs for `ndescs` descriptors: room for 2n + MEMMAP_SPARE_REGIONS regions,
- * for findings, and for its working lists. 0 if the size would overflow.
+ * Storage, in bytes, that memmap_build() needs for `ndescs` descriptors: room for 2n +
+ * MEMMAP_SPARE_REGIONS regions, for findings, and for its working lists. 0 if the size would
+ * overflow.
  */
 uint64_t memmap_storage_bytes(uint64_t ndescs);
 
 /*
- * Parse and normalise. `raw` may hold any bytes at all; of what it says only that `nbytes` are readable is trusted.
- * `storage` is `storage_bytes` long, 16-byte aligned, and belongs to the map until it is dropped.
- * A descriptor that makes no sense (no pages, wraps, ...) is left out with a finding; so is a map that cannot be strode
- * (stride < 40 or no multiple of 8): it then has no regions and one finding.
- * Errors: MM_EINVAL when `storage` is misaligned, MM_ENOSPC when it is too small; *m is not touched.
- * Cost: O(n log n) in descriptors.
+ * Parse and normalise. `raw` may hold any bytes at all; of what it says only that `nbytes` are
+ * readable is trusted. `storage` is `storage_bytes` long, 16-byte aligned, and belongs to the map
+ * until it is dropped. A descriptor that makes no sense (no pages, wraps, ...) is left out with a
+ * finding; so is a map that cannot be strode (stride < 40 or no multiple of 8): it then has no
+ * regions and one finding. Errors: MM_EINVAL when `storage` is misaligned, MM_ENOSPC when it is too
+ * small; *m is not touched. Cost: O(n log n) in descriptors.
  */
 MM_MUST_CHECK mm_err_t memmap_build(struct memmap *m, const struct memmap_raw *raw, void *storage,
                                     uint64_t storage_bytes);
 
 /*
- * Lay a claim of `kind` over [base, base + nbytes), rounded outwards to pages: the more restrictive kind wins everywhere in it.
- * Address space in no region becomes a region of the claim's kind.
- * Errors: MM_EINVAL if nbytes is 0 or the range wraps, MM_ENOSPC if the map has no room for the new bounds; the map is
- * then unchanged. Cost: O(regions).
+ * Lay a claim of `kind` over [base, base + nbytes), rounded outwards to pages: the more restrictive
+ * kind wins everywhere in it. Address space in no region becomes a region of the claim's kind.
+ * Errors: MM_EINVAL if nbytes is 0 or the range wraps, MM_ENOSPC if the map has no room for the new
+ * bounds; the map is then unchanged. Cost: O(regions).
  */
-MM_MUST_CHECK mm_err_t memmap_claim(struct memmap *m, uint64_t base, uint64_t nbytes, enum memmap_kind kind);
+MM_MUST_CHECK mm_err_t memmap_claim(struct memmap *m, uint64_t base, uint64_t nbytes,
+                                    enum memmap_kind kind);
 
 /*
- * Early allocation, before there is a frame allocator: carve `nbytes` (rounded up to pages) at `align` (a power of two,
- * >= MM_PAGE_SIZE) out of MEMMAP_FREE below `limit` and at or above 1 MiB, and make it MEMMAP_KERNEL. The highest fit is taken, so
- * that low memory stays whole. Contents are what they were.
- * Errors: MM_EINVAL, MM_ENOMEM, MM_ENOSPC as above; nothing changes then. Cost: O(regions).
+ * Early allocation, before there is a frame allocator: carve `nbytes` (rounded up to pages) at
+ * `align` (a power of two,
+ * >= MM_PAGE_SIZE) out of MEMMAP_FREE below `limit` and at or above 1 MiB, and make it
+ * MEMMAP_KERNEL. The highest fit is taken, so that low memory stays whole. Contents are what they
+ * were. Errors: MM_EINVAL, MM_ENOMEM, MM_ENOSPC as above; nothing changes then. Cost: O(regions).
  */
-MM_MUST_CHECK mm_err_t memmap_take(struct memmap *m, uint64_t nbytes, uint64_t align, uint64_t limit, pa_t *pa);
+MM_MUST_CHECK mm_err_t memmap_take(struct memmap *m, uint64_t nbytes, uint64_t align,
+                                   uint64_t limit, pa_t *pa);
 
 /* The region that holds byte `addr`, or NULL. O(log regions). */
 const struct memmap_region *memmap_find(const struct memmap *m, uint64_t addr);
@@ -172,7 +180,8 @@ struct efi_memory_descriptor memmap_desc(const struct memmap *m, uint32_t i);
 /* Bytes in regions of `kind`. */
 uint64_t memmap_total(const struct memmap *m, enum memmap_kind kind);
 
-/* Is memory of this kind RAM that the kernel's direct map covers: free, free after something, or the kernel's own. */
+/* Is memory of this kind RAM that the kernel's direct map covers: free, free after something, or
+ * the kernel's own. */
 bool memmap_kind_is_direct(enum memmap_kind kind);
 
 /* One past the last byte of the highest region that is in the direct map; 0 if there is none. */
@@ -181,17 +190,20 @@ uint64_t memmap_direct_end(const struct memmap *m);
 /* What memory of UEFI type `type` with attributes `attr` may be used for. */
 enum memmap_kind memmap_kind_of(uint32_t type, uint64_t attr);
 
-/* Names to print: "free after exit", "BootServicesData", "WB". Never NULL; an unknown type is "unknown". */
+/* Names to print: "free after exit", "BootServicesData", "WB". Never NULL; an unknown type is
+ * "unknown". */
 const char *memmap_kind_name(enum memmap_kind kind);
 const char *memmap_type_name(uint32_t type);
 
 /*
- * Attributes as words parted by '|', "UC|WC|WT|WB|RUNTIME"; unknown bits as one hexadecimal number. Always ends in a NUL,
- * cut off if need be. Returns the length without the NUL that the whole text has. `nbytes` > 0.
+ * Attributes as words parted by '|', "UC|WC|WT|WB|RUNTIME"; unknown bits as one hexadecimal number.
+ * Always ends in a NUL, cut off if need be. Returns the length without the NUL that the whole text
+ * has. `nbytes` > 0.
  */
 size_t memmap_attr_text(uint64_t attr, char *buf, size_t nbytes);
 
-/* NULL if the invariants of memmap.c hold, else the first broken one as text. Reads only. O(regions). */
+/* NULL if the invariants of memmap.c hold, else the first broken one as text. Reads only.
+ * O(regions). */
 const char *memmap_check(const struct memmap *m);
 
 #endif

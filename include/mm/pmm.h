@@ -1,19 +1,19 @@
 /*
  * pmm.h - physical frames: who has which, and where the next one comes from.
  *
- * Model:    a pool of frames made from a normalised memory map. Every frame that the pool covers is FREE or USED; frames
- *           become part of it by pmm_init() and pmm_add() and never leave. Blocks are given by order (2^order frames, naturally
- *           aligned), or by request: any count of contiguous frames, at an alignment, below a limit, not across a boundary, or
- *           at one given place. What is given back merges at once with what is free beside it: there is never a free
- *           block smaller than the free memory around it allows.
- *           Placement: memory above 4 GiB first, and memory below 1 MiB only for requests whose limit is at most 1 MiB. Frame 0
- *           is never given.
- * Locking:  one lock per pool, rank MM_RANK_PMM, taken inside. None of these calls sleeps; interrupt handlers may call them.
- * Memory:   the caller gives one block of metadata storage, which the pool borrows for ever; no call touches the frames themselves.
- *           Metadata of a GiB of memory is first written when a frame in it is first asked for, so start-up costs the
- *           number of regions, not of frames.
- * Errors:   out of memory is an error return. Giving back what is not ours to give (free already, never given, foreign, misaligned,
- *           across two allocations) stops the machine on the spot, saying who did it.
+ * Model:    a pool of frames made from a normalised memory map. Every frame that the pool covers is
+ * FREE or USED; frames become part of it by pmm_init() and pmm_add() and never leave. Blocks are
+ * given by order (2^order frames, naturally aligned), or by request: any count of contiguous
+ * frames, at an alignment, below a limit, not across a boundary, or at one given place. What is
+ * given back merges at once with what is free beside it: there is never a free block smaller than
+ * the free memory around it allows. Placement: memory above 4 GiB first, and memory below 1 MiB
+ * only for requests whose limit is at most 1 MiB. Frame 0 is never given. Locking:  one lock per
+ * pool, rank MM_RANK_PMM, taken inside. None of these calls sleeps; interrupt handlers may call
+ * them. Memory:   the caller gives one block of metadata storage, which the pool borrows for ever;
+ * no call touches the frames themselves. Metadata of a GiB of memory is first written when a frame
+ * in it is first asked for, so start-up costs the number of regions, not of frames. Errors:   out
+ * of memory is an error return. Giving back what is not ours to give (free already, never given,
+ * foreign, misaligned, across two allocations) stops the machine on the spot, saying who did it.
  */
 #ifndef MM_PMM_H
 #define MM_PMM_H
@@ -23,7 +23,7 @@
 #include "mm/types.h"
 
 #define PMM_MAX_ORDER 18 /* 1 GiB */
-#define PMM_NO_LIMIT UINT64_MAX
+#define PMM_NO_LIMIT  UINT64_MAX
 
 struct pmm; /* opaque: lives at the start of its storage */
 
@@ -32,41 +32,45 @@ struct pmm_want {
     uint64_t count;    /* frames, >= 1 */
     uint64_t align;    /* frames, a power of two; 0 means 1 */
     uint64_t limit;    /* every byte given lies below this address; 0 means no limit */
-    uint64_t boundary; /* bytes, a power of two >= a page: the block crosses no multiple of it; 0 means none */
+    uint64_t boundary; /* bytes, a power of two >= a page: the block crosses no multiple of it; 0
+                          means none */
 };
 
 struct pmm_stats {
     uint64_t total_frames; /* that the pool covers, free or used */
     uint64_t free_frames;
-    uint64_t low_frames;      /* below 1 MiB, of total */
-    uint64_t low_free_frames; /* below 1 MiB, of free */
-    uint64_t largest_free;    /* frames in the longest free run */
+    uint64_t low_frames;                     /* below 1 MiB, of total */
+    uint64_t low_free_frames;                /* below 1 MiB, of free */
+    uint64_t largest_free;                   /* frames in the longest free run */
     uint64_t free_blocks[PMM_MAX_ORDER + 1]; /* maximal naturally aligned free blocks, by order */
-    uint64_t meta_bytes;      /* storage borrowed */
-    uint64_t meta_used_bytes; /* of it, written so far */
+    uint64_t meta_bytes;                     /* storage borrowed */
+    uint64_t meta_used_bytes;                /* of it, written so far */
 };
 
-/* Storage, in bytes, for a pool over every region of `m` that is or may become free. 0 if there is none. */
+/* Storage, in bytes, for a pool over every region of `m` that is or may become free. 0 if there is
+ * none. */
 uint64_t pmm_storage_bytes(const struct memmap *m);
 
 /*
- * Make a pool. It covers the regions of `m` that are or may become free (MEMMAP_FREE, FREE_AFTER_EXIT, FREE_AFTER_ACPI, KERNEL); those that
- * are MEMMAP_FREE now are FREE, all others USED until pmm_add(). The map is not kept.
- * `storage` is page aligned and `nbytes` long, contents ignored. On MM_OK, *p is the pool inside it.
- * Errors: MM_EINVAL (no such region), MM_ENOSPC. Context: boot, one CPU. Cost: O(regions + GiB covered).
+ * Make a pool. It covers the regions of `m` that are or may become free (MEMMAP_FREE,
+ * FREE_AFTER_EXIT, FREE_AFTER_ACPI, KERNEL); those that are MEMMAP_FREE now are FREE, all others
+ * USED until pmm_add(). The map is not kept. `storage` is page aligned and `nbytes` long, contents
+ * ignored. On MM_OK, *p is the pool inside it. Errors: MM_EINVAL (no such region), MM_ENOSPC.
+ * Context: boot, one CPU. Cost: O(regions + GiB covered).
  */
-MM_MUST_CHECK mm_err_t pmm_init(struct pmm **p, const struct memmap *m, void *storage, uint64_t nbytes);
+MM_MUST_CHECK mm_err_t pmm_init(struct pmm **p, const struct memmap *m, void *storage,
+                                uint64_t nbytes);
 
 /*
  * Memory that was USED since pmm_init() for firmware's or the loader's sake becomes FREE.
- * Errors: MM_EINVAL if count is 0 or wraps, MM_ENOENT if the pool does not cover all of it, MM_EBUSY if any of it is FREE or was given
- * out; nothing changes then.
+ * Errors: MM_EINVAL if count is 0 or wraps, MM_ENOENT if the pool does not cover all of it,
+ * MM_EBUSY if any of it is FREE or was given out; nothing changes then.
  */
 MM_MUST_CHECK mm_err_t pmm_add(struct pmm *p, pfn_t base, uint64_t count);
 
 /*
- * Take a naturally aligned block of 2^order frames; PFN_NONE when there is none (the only failure), or order > PMM_MAX_ORDER.
- * Contents are not zeroed. The caller owns it until pmm_put().
+ * Take a naturally aligned block of 2^order frames; PFN_NONE when there is none (the only failure),
+ * or order > PMM_MAX_ORDER. Contents are not zeroed. The caller owns it until pmm_put().
  */
 MM_MUST_CHECK pfn_t pmm_get(struct pmm *p, unsigned order);
 
@@ -82,10 +86,12 @@ MM_MUST_CHECK mm_err_t pmm_claim(struct pmm *p, pfn_t base, uint64_t count);
 /* Give back the block that pmm_get(p, order) returned. */
 void pmm_put(struct pmm *p, pfn_t base, unsigned order);
 
-/* Give back `count` frames at `base`: the whole or any part of one allocation. What remains of it stays the caller's. */
+/* Give back `count` frames at `base`: the whole or any part of one allocation. What remains of it
+ * stays the caller's. */
 void pmm_put_range(struct pmm *p, pfn_t base, uint64_t count);
 
-/* Is the frame in the pool, and if so is it free? For display and checks: the answer may be old when it arrives. */
+/* Is the frame in the pool, and if so is it free? For display and checks: the answer may be old
+ * when it arrives. */
 bool pmm_covers(const struct pmm *p, pfn_t pfn);
 bool pmm_is_free(const struct pmm *p, pfn_t pfn);
 
@@ -95,7 +101,8 @@ uint64_t pmm_free_frames(const struct pmm *p);
 /* Everything, counted afresh under the lock. O(metadata in use). */
 void pmm_get_stats(struct pmm *p, struct pmm_stats *s);
 
-/* NULL if the invariants of pmm.c hold, else the first broken one as text. Reads only. O(metadata in use). */
+/* NULL if the invariants of pmm.c hold, else the first broken one as text. Reads only. O(metadata
+ * in use). */
 const char *pmm_check(struct pmm *p);
 
 #endif

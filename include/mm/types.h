@@ -14,10 +14,14 @@
 #include <stdint.h>
 
 #define MM_PAGE_SHIFT 12
-#define MM_PAGE_SIZE (UINT64_C(1) << MM_PAGE_SHIFT)
+#define MM_PAGE_SIZE  (UINT64_C(1) << MM_PAGE_SHIFT)
 
-typedef struct { uint64_t v; } pa_t;  /* physical byte address */
-typedef struct { uint64_t v; } pfn_t; /* pa >> MM_PAGE_SHIFT; frame 0 is real, so: */
+typedef struct {
+    uint64_t v;
+} pa_t; /* physical byte address */
+typedef struct {
+    uint64_t v;
+} pfn_t; /* pa >> MM_PAGE_SHIFT; frame 0 is real, so: */
 #define PFN_NONE ((pfn_t){ UINT64_MAX })
 
 static inline pa_t pa_make(uint64_t v)
@@ -60,9 +64,9 @@ enum {
 /* A word for the error: "out of memory", ... Never NULL. */
 const char *mm_strerror(mm_err_t err);
 
-#define MM_MUST_CHECK __attribute__((warn_unused_result))
+#define MM_MUST_CHECK        __attribute__((warn_unused_result))
 #define MM_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
-#define MM_COUNTOF(a) (sizeof(a) / sizeof((a)[0]))
+#define MM_COUNTOF(a)        (sizeof(a) / sizeof((a)[0]))
 
 /* `align` is a power of two. mm_align_up wraps to 0 when there is no such value. */
 static inline uint64_t mm_align_down(uint64_t v, uint64_t align)

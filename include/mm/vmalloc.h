@@ -1,9 +1,10 @@
 /*
  * vmalloc.h - ranges of kernel addresses: scattered frames made contiguous, MMIO, stacks.
  *
- * Model:    a window of virtual addresses, handed out lowest fit first in whole pages, an unmapped guard page before and after each.
- * Locking:  one lock, rank MM_RANK_VMALLOC, taken inside. Not from interrupt handlers.
- * Memory:   list nodes come from kmalloc(), frames from the pmm, tables from the page table.
+ * Model:    a window of virtual addresses, handed out lowest fit first in whole pages, an unmapped
+ * guard page before and after each. Locking:  one lock, rank MM_RANK_VMALLOC, taken inside. Not
+ * from interrupt handlers. Memory:   list nodes come from kmalloc(), frames from the pmm, tables
+ * from the page table.
  */
 #ifndef MM_VMALLOC_H
 #define MM_VMALLOC_H
@@ -14,25 +15,30 @@
 
 struct vmalloc_view {
     uint64_t va;
-    uint64_t nbytes;  /* guard pages not included */
+    uint64_t nbytes; /* guard pages not included */
     const char *name;
-    pa_t pa;          /* of a vmap_phys() range */
-    bool phys;        /* made by vmap_phys() */
+    pa_t pa;   /* of a vmap_phys() range */
+    bool phys; /* made by vmap_phys() */
 };
 
-/* Serve [base, base + nbytes) of `pt`, with frames from `p`. Context: boot, one CPU, after kmalloc_init(). Errors: MM_EINVAL. */
-MM_MUST_CHECK mm_err_t vmalloc_init(struct pagetable *pt, struct pmm *p, uint64_t base, uint64_t nbytes);
+/* Serve [base, base + nbytes) of `pt`, with frames from `p`. Context: boot, one CPU, after
+ * kmalloc_init(). Errors: MM_EINVAL. */
+MM_MUST_CHECK mm_err_t vmalloc_init(struct pagetable *pt, struct pmm *p, uint64_t base,
+                                    uint64_t nbytes);
 
-/* `nbytes` (rounded up to pages) of zeroed memory, read-write. `name` is kept, not copied. NULL when out of memory or addresses. */
+/* `nbytes` (rounded up to pages) of zeroed memory, read-write. `name` is kept, not copied. NULL
+ * when out of memory or addresses. */
 MM_MUST_CHECK void *vmalloc(size_t nbytes, const char *name);
 
 /*
- * See physical [pa, pa + nbytes), any alignment, with PT_* `flags` (memory type, PT_WRITE). For MMIO and memory outside the direct map.
- * Returns the address of byte `pa`; NULL when out of memory or addresses, or the range wraps.
+ * See physical [pa, pa + nbytes), any alignment, with PT_* `flags` (memory type, PT_WRITE). For
+ * MMIO and memory outside the direct map. Returns the address of byte `pa`; NULL when out of memory
+ * or addresses, or the range wraps.
  */
 MM_MUST_CHECK void *vmap_phys(pa_t pa, uint64_t nbytes, unsigned flags, const char *name);
 
-/* Undo vmalloc() or vmap_phys(). NULL is fine; any other pointer that neither returned stops the machine. */
+/* Undo vmalloc() or vmap_phys(). NULL is fine; any other pointer that neither returned stops the
+ * machine. */
 void vfree(void *ptr);
 
 /* Call `fn` for each range in order of address, with the lock held; stop when it returns false. */

@@ -2,46 +2,52 @@
  * boot.h - the hand-over from the stub (efi/) to the kernel (kernel/).
  *
  * At entry to the kernel:
- *   - RDI holds the *virtual* address of a struct plat_boot; every address inside it is physical unless its name
- *     ends in `_va`.
- *   - boot services are gone; interrupts are off; CR3 holds tables that the stub made. They map, and map nothing else:
- *       the kernel image at `image_va`, with the rights of its segments (so no page is writable and executable);
- *       the boot arena [arena, arena + arena_bytes) at `direct_va` + physical address, read-write, no-execute;
- *       one or two pages of the stub's own code, identity mapped, from which it jumped.
- *   - four or five levels of paging, as `levels` says. EFER.NXE is on if the processor has it. CR4.PGE and PCIDE are off.
+ *   - RDI holds the *virtual* address of a struct plat_boot; every address inside it is physical
+ * unless its name ends in `_va`.
+ *   - boot services are gone; interrupts are off; CR3 holds tables that the stub made. They map,
+ * and map nothing else: the kernel image at `image_va`, with the rights of its segments (so no page
+ * is writable and executable); the boot arena [arena, arena + arena_bytes) at `direct_va` +
+ * physical address, read-write, no-execute; one or two pages of the stub's own code, identity
+ * mapped, from which it jumped.
+ *   - four or five levels of paging, as `levels` says. EFER.NXE is on if the processor has it.
+ * CR4.PGE and PCIDE are off.
  *   - the stack is unspecified: the kernel brings its own.
- * All the memory of the hand-over lies in the boot arena, LoaderData in the firmware's map; `ranges` lists what is in it
- * and what becomes of it.
+ * All the memory of the hand-over lies in the boot arena, LoaderData in the firmware's map;
+ * `ranges` lists what is in it and what becomes of it.
  */
 #ifndef PLAT_BOOT_H
 #define PLAT_BOOT_H
 
 #include <stdint.h>
 
-#define PLAT_BOOT_MAGIC UINT64_C(0x544f4f4254414c50) /* "PLATBOOT" */
+#define PLAT_BOOT_MAGIC   UINT64_C(0x544f4f4254414c50) /* "PLATBOOT" */
 #define PLAT_BOOT_VERSION 1u
 
 /*
- * Address space. The bases of the windows; each may slide upwards by a random amount within its window.
- * With five levels the upper half is 2^56 bytes and the windows grow with it; the image window stays.
+ * Address space. The bases of the windows; each may slide upwards by a random amount within its
+ * window. With five levels the upper half is 2^56 bytes and the windows grow with it; the image
+ * window stays.
  */
-#define PLAT_DIRECT_BASE4 UINT64_C(0xffff800000000000) /* direct map, 64 TiB */
-#define PLAT_FRAMES_BASE4 UINT64_C(0xffffc00000000000) /* frame table, 16 TiB */
+#define PLAT_DIRECT_BASE4  UINT64_C(0xffff800000000000) /* direct map, 64 TiB */
+#define PLAT_FRAMES_BASE4  UINT64_C(0xffffc00000000000) /* frame table, 16 TiB */
 #define PLAT_VMALLOC_BASE4 UINT64_C(0xffffd00000000000) /* vmalloc, MMIO, stacks, 16 TiB */
-#define PLAT_VMALLOC_END4 UINT64_C(0xffffe00000000000)
-#define PLAT_DIRECT_BASE5 UINT64_C(0xff00000000000000) /* direct map, 32 PiB */
-#define PLAT_FRAMES_BASE5 UINT64_C(0xff80000000000000) /* frame table, 8 PiB */
+#define PLAT_VMALLOC_END4  UINT64_C(0xffffe00000000000)
+#define PLAT_DIRECT_BASE5  UINT64_C(0xff00000000000000) /* direct map, 32 PiB */
+#define PLAT_FRAMES_BASE5  UINT64_C(0xff80000000000000) /* frame table, 8 PiB */
 #define PLAT_VMALLOC_BASE5 UINT64_C(0xffa0000000000000) /* vmalloc, MMIO, stacks, 8 PiB */
-#define PLAT_VMALLOC_END5 UINT64_C(0xffc0000000000000)
-#define PLAT_IMAGE_BASE UINT64_C(0xffffffff80000000) /* kernel image: slides within 1 GiB, in steps of 2 MiB */
+#define PLAT_VMALLOC_END5  UINT64_C(0xffc0000000000000)
+#define PLAT_IMAGE_BASE                                                                            \
+    UINT64_C(0xffffffff80000000) /* kernel image: slides within 1 GiB, in steps of 2 MiB */
 #define PLAT_IMAGE_SLIDE UINT64_C(0x40000000)
 #define PLAT_IMAGE_ALIGN UINT64_C(0x200000)
-#define PLAT_DIRECT_ALIGN UINT64_C(0x40000000) /* the direct map slides in steps of 1 GiB, so that 1 GiB pages fit */
+#define PLAT_DIRECT_ALIGN                                                                          \
+    UINT64_C(0x40000000) /* the direct map slides in steps of 1 GiB, so that 1 GiB pages fit */
 
 /* What a part of memory holds at entry, and so what the kernel may do with it. */
 enum plat_range_kind {
     PLAT_RANGE_KERNEL = 1, /* the kernel image: keep */
-    PLAT_RANGE_BOOT = 2,   /* this struct, option text, memory map, scratch: may be reclaimed when copied or done with */
+    PLAT_RANGE_BOOT = 2,   /* this struct, option text, memory map, scratch: may be reclaimed when
+                              copied or done with */
     PLAT_RANGE_TABLES = 3, /* the stub's page tables: reclaim once CR3 holds others */
     PLAT_RANGE_STUB = 4,   /* the stub's PE image: reclaim once its identity mapping is gone */
 };
@@ -69,8 +75,9 @@ struct plat_framebuffer {
 
 /* Flags of plat_boot.flags */
 #define PLAT_BOOT_SECURE_BOOT (UINT32_C(1) << 0) /* the SecureBoot variable reads 1 */
-#define PLAT_BOOT_ENTROPY (UINT32_C(1) << 1)     /* `entropy` is from EFI_RNG_PROTOCOL or RDRAND, not from the clock */
-#define PLAT_BOOT_PINNED (UINT32_C(1) << 2)      /* nokaslr: nothing slides */
+#define PLAT_BOOT_ENTROPY                                                                          \
+    (UINT32_C(1) << 1) /* `entropy` is from EFI_RNG_PROTOCOL or RDRAND, not from the clock */
+#define PLAT_BOOT_PINNED (UINT32_C(1) << 2) /* nokaslr: nothing slides */
 
 struct plat_boot {
     uint64_t magic;
@@ -80,9 +87,9 @@ struct plat_boot {
     uint32_t levels; /* of paging: 4 or 5 */
     uint32_t flags;
 
-    uint64_t image;  /* the kernel's ELF image in memory */
+    uint64_t image; /* the kernel's ELF image in memory */
     uint64_t image_bytes;
-    uint64_t image_va; /* where it is linked for and mapped */
+    uint64_t image_va;  /* where it is linked for and mapped */
     uint64_t direct_va; /* virtual minus physical address in the direct map */
 
     uint64_t arena; /* the boot arena, 2 MiB aligned if firmware had such a place */

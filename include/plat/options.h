@@ -1,9 +1,11 @@
 /*
- * options.h - the text of options that the hand-over carries: how words are told apart. Used on both sides of it.
+ * options.h - the text of options that the hand-over carries: how words are told apart. Used on
+ * both sides of it.
  *
- * Grammar: words parted by white space; a word is `key` or `key=value`; a value in double quotes may hold spaces
- * (run="memmap; audit"). `#` at the start of a word begins a comment that ends with the line. Later words win.
- * The text comes from a file anyone can write: nothing here trusts it beyond its length.
+ * Grammar: words parted by white space; a word is `key` or `key=value`; a value in double quotes
+ * may hold spaces (run="memmap; audit"). `#` at the start of a word begins a comment that ends with
+ * the line. Later words win. The text comes from a file anyone can write: nothing here trusts it
+ * beyond its length.
  */
 #ifndef PLAT_OPTIONS_H
 #define PLAT_OPTIONS_H
@@ -11,7 +13,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define PLAT_OPTIONS_MAX 4096u /* bytes of text in all, NUL included; what is longer is cut at a word, with a message */
+#define PLAT_OPTIONS_MAX                                                                           \
+    4096u /* bytes of text in all, NUL included; what is longer is cut at a word, with a message   \
+           */
 
 struct plat_option {
     const char *key; /* into the text; not NUL-terminated */
@@ -26,10 +30,11 @@ static inline bool plat_option_space(char c)
 }
 
 /*
- * The next word of text[*pos, len) into *o, and *pos behind it; false at the end (a NUL ends the text too).
- * An unclosed quote runs to the end of its line.
+ * The next word of text[*pos, len) into *o, and *pos behind it; false at the end (a NUL ends the
+ * text too). An unclosed quote runs to the end of its line.
  */
-static inline bool plat_option_next(const char *text, size_t len, size_t *pos, struct plat_option *o)
+static inline bool plat_option_next(const char *text, size_t len, size_t *pos,
+                                    struct plat_option *o)
 {
     size_t i = *pos;
 
@@ -60,7 +65,8 @@ static inline bool plat_option_next(const char *text, size_t len, size_t *pos, s
 
         i += quoted;
         o->value = text + i;
-        while (i < len && text[i] != '\0' && (quoted ? text[i] != '"' && text[i] != '\n' : !plat_option_space(text[i]))) {
+        while (i < len && text[i] != '\0' &&
+               (quoted ? text[i] != '"' && text[i] != '\n' : !plat_option_space(text[i]))) {
             i++;
         }
         o->value_len = (size_t)(text + i - o->value);
@@ -83,7 +89,8 @@ static inline bool plat_option_is(const struct plat_option *o, const char *key)
 }
 
 /* The last word with `key`, into *o. */
-static inline bool plat_option_find(const char *text, size_t len, const char *key, struct plat_option *o)
+static inline bool plat_option_find(const char *text, size_t len, const char *key,
+                                    struct plat_option *o)
 {
     struct plat_option w;
     size_t pos = 0;

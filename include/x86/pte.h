@@ -1,8 +1,9 @@
 /*
  * pte.h - page-table entries of x86-64.
  *
- * Layout: Intel SDM vol. 3A ch. 4 (tables 4-15 to 4-20); AMD64 APM vol. 2 ch. 5.3. One type serves all levels; a bit whose meaning
- * depends on the level has a name for each meaning. No other file shifts or masks an entry.
+ * Layout: Intel SDM vol. 3A ch. 4 (tables 4-15 to 4-20); AMD64 APM vol. 2 ch. 5.3. One type serves
+ * all levels; a bit whose meaning depends on the level has a name for each meaning. No other file
+ * shifts or masks an entry.
  */
 #ifndef X86_PTE_H
 #define X86_PTE_H
@@ -10,21 +11,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct { uint64_t v; } pte_t;
+typedef struct {
+    uint64_t v;
+} pte_t;
 
-#define PTE_P (UINT64_C(1) << 0)     /* present; when clear, hardware ignores every other bit */
-#define PTE_W (UINT64_C(1) << 1)
-#define PTE_U (UINT64_C(1) << 2)
-#define PTE_PWT (UINT64_C(1) << 3)   /* PAT index bit 0 */
-#define PTE_PCD (UINT64_C(1) << 4)   /* PAT index bit 1 */
-#define PTE_A (UINT64_C(1) << 5)
-#define PTE_D (UINT64_C(1) << 6)     /* leaves only */
-#define PTE_PS (UINT64_C(1) << 7)    /* PDPTE, PDE: 1 GiB, 2 MiB leaf */
-#define PTE_PAT4K (UINT64_C(1) << 7) /* 4 KiB leaf: PAT index bit 2; same bit, other meaning */
-#define PTE_G (UINT64_C(1) << 8)     /* leaves only */
+#define PTE_P         (UINT64_C(1) << 0) /* present; when clear, hardware ignores every other bit */
+#define PTE_W         (UINT64_C(1) << 1)
+#define PTE_U         (UINT64_C(1) << 2)
+#define PTE_PWT       (UINT64_C(1) << 3) /* PAT index bit 0 */
+#define PTE_PCD       (UINT64_C(1) << 4) /* PAT index bit 1 */
+#define PTE_A         (UINT64_C(1) << 5)
+#define PTE_D         (UINT64_C(1) << 6)  /* leaves only */
+#define PTE_PS        (UINT64_C(1) << 7)  /* PDPTE, PDE: 1 GiB, 2 MiB leaf */
+#define PTE_PAT4K     (UINT64_C(1) << 7)  /* 4 KiB leaf: PAT index bit 2; same bit, other meaning */
+#define PTE_G         (UINT64_C(1) << 8)  /* leaves only */
 #define PTE_PAT_LARGE (UINT64_C(1) << 12) /* 2 MiB and 1 GiB leaves: PAT index bit 2 */
-#define PTE_NX (UINT64_C(1) << 63)   /* reserved unless EFER.NXE */
-#define PTE_ADDR UINT64_C(0x000ffffffffff000) /* bits 51:12; above MAXPHYADDR must be 0 */
+#define PTE_NX        (UINT64_C(1) << 63) /* reserved unless EFER.NXE */
+#define PTE_ADDR      UINT64_C(0x000ffffffffff000) /* bits 51:12; above MAXPHYADDR must be 0 */
 
 #define PTE_ENTRIES 512u /* in a table */
 
@@ -62,7 +65,8 @@ static inline uint64_t pte_addr(pte_t e, unsigned level)
     return pte_is_leaf(e, level) ? addr & ~(pte_span(level) - 1) : addr;
 }
 
-/* Is `va` canonical with `levels` levels of tables: bits above the translated ones all equal its top one. */
+/* Is `va` canonical with `levels` levels of tables: bits above the translated ones all equal its
+ * top one. */
 static inline bool va_is_canonical(uint64_t va, unsigned levels)
 {
     unsigned top = pte_shift(levels) + 8;
