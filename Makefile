@@ -23,7 +23,10 @@ MM     := $(sort $(wildcard mm/*/*.c))
 KCOM   := --target=x86_64-unknown-none-elf -ffreestanding -fPIE -fvisibility=hidden -mno-red-zone \
           -mgeneral-regs-only -fno-omit-frame-pointer -fstack-protector-strong \
           -mstack-protector-guard=global -fno-asynchronous-unwind-tables
-KCFLAGS := $(COMMON) $(KCOM) -Wunreachable-code
+# Undefined behaviour traps (ud1), and the panic says which check it was.
+KUB    := -fsanitize=bounds,shift,signed-integer-overflow,integer-divide-by-zero,unreachable,return,bool,enum \
+          -fsanitize-trap=all
+KCFLAGS := $(COMMON) $(KCOM) $(KUB) -Wunreachable-code
 LIBMM  := $(B)/libmm.a
 
 $(B)/mm/%.o: mm/%.c

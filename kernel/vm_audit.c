@@ -1,0 +1,174 @@
+/*
+ * The audit: walk the tables that CR3 holds, entry by entry, and judge what is found against rules.
+ * It trusts nothing that the mapping code noted down; only the layout's bases and the firmware map
+ * are taken as given.
+ */
+#include "cpu/cpu.h"
+#include "lib/string.h"
+#include "mm/kmalloc.h"
+#include "mm/port.h"
+#include "vm.h"
+
+extern char __image_start[], __text_start[], __text_end[], __rodata_end[], __image_end[];
+
+enum rule {
+    RULE_WX,
+    RULE_USER,
+    RULE_NULL,
+    RULE_DIRECT,
+    RULE_TABLES,
+    RULE_TEXT_ALIAS,
+    RULE_GUARDS,
+    RULE_IMAGE,
+};
+_Static_assert(RULE_IMAGE + 1 == VM_AUDIT_RULES, "every rule has a line");
+
+static const char *const rule_words[VM_AUDIT_RULES] = {
+    [RULE_WX] = "no page is both writable and executable",
+    [RULE_USER] = "nothing is accessible to user code",
+    [RULE_NULL] = "page 0, and the rest of the lower half, is absent",
+    [RULE_DIRECT] = "the direct map shows RAM of ours only, each byte at its place",
+    [RULE_TABLES] = "page-table pages are visible in the direct map only",
+    [RULE_TEXT_ALIAS] = "kernel text and read-only data have no writable alias",
+    [RULE_GUARDS] = "the guard page below every stack is absent",
+    [RULE_IMAGE] = "the kernel image has exactly the rights of its sections",
+};
+
+struct audit {
+    struct vm_audit_line *lines;
+    uint64_t image_pa;
+    struct pt_range *outside; /* ranges outside the direct map */
+    uint64_t noutside, max_outside;
+};
+
+static void judge(struct audit *a, enum rule rule, bool ok, uint64_t va)
+{
+    struct vm_audit_line *l = &a->lines[rule];
+
+    l->checked++;
+    if (!ok && l->ok) {
+        l->ok = false;
+        l->va = va;
+    }
+}
+
+static bool in_direct_map(uint64_t va)
+{
+    return va >= vm_layout.direct_va && va < vm_layout.direct_end;
+}
+
+/* Is all of [pa, end) RAM that the direct map may show? */
+static bool all_direct(uint64_t pa, uint64_t end)
+{
+    while (pa < end) {
+        const struct memmap_region *r = memmap_find(&vm_map, pa);
+
+        if (r == NULL || !memmap_kind_is_direct(r->kind)) {
+            return false;
+        }
+        pa = r->end;
+    }
+    return true;
+}
+
+/* The rights that the image's sections have at `va`: a byte of the image. */
+static unsigned image_rights(uint64_t va)
+{
+    if (va >= (uint64_t)__text_start && va < (uint64_t)__text_end) {
+        return PT_EXEC;
+    }
+    return va >= (uint64_t)__rodata_end ? PT_WRITE : 0;
+}
+
+static void judge_image(struct audit *a, const struct pt_range *r)
+{
+    const unsigned rights = PT_WRITE | PT_EXEC | PT_USER;
+
+    for (uint64_t va = r->va; va - r->va < r->nbytes; va += MM_PAGE_SIZE) {
+        judge(a, RULE_IMAGE,
+              va < (uint64_t)__image_end && (r->flags & rights) == image_rights(va) &&
+                  r->pa.v + (va - r->va) == a->image_pa + (va - vm_layout.image_va),
+              va);
+    }
+}
+
+static bool judge_range(void *ctx, const struct pt_range *r)
+{
+    struct audit *a = ctx;
+    uint64_t readonly_end = a->image_pa + (uint64_t)(__rodata_end - __image_start);
+    bool shows_text = r->pa.v < readonly_end && a->image_pa < r->pa.v + r->nbytes;
+
+    judge(a, RULE_WX, (r->flags & PT_WRITE) == 0 || (r->flags & PT_EXEC) == 0, r->va);
+    judge(a, RULE_USER, (r->flags & PT_USER) == 0, r->va);
+    judge(a, RULE_NULL, r->va >> 63 != 0, r->va);
+    judge(a, RULE_TEXT_ALIAS, !shows_text || (r->flags & PT_WRITE) == 0, r->va);
+    if (in_direct_map(r->va)) {
+        judge(a, RULE_DIRECT,
+              r->pa.v == r->va - vm_layout.direct_va && all_direct(r->pa.v, r->pa.v + r->nbytes) &&
+                  (r->flags & PT_EXEC) == 0 && (r->flags & PT_TYPE_MASK) == PT_WB,
+              r->va);
+    } else if (a->noutside < a->max_outside) {
+        a->outside[a->noutside++] = *r;
+    }
+    if (r->va >= vm_layout.image_va) {
+        judge_image(a, r);
+    }
+    return true;
+}
+
+static bool judge_table(void *ctx, pa_t table, unsigned level)
+{
+    struct audit *a = ctx;
+    bool alone = all_direct(table.v, table.v + MM_PAGE_SIZE);
+
+    (void)level;
+    for (uint64_t i = 0; i < a->noutside; i++) {
+        const struct pt_range *r = &a->outside[i];
+
+        alone = alone && (table.v < r->pa.v || table.v - r->pa.v >= r->nbytes);
+    }
+    judge(a, RULE_TABLES, alone, vm_layout.direct_va + table.v);
+    return true;
+}
+
+static bool count_outside(void *ctx, const struct pt_range *r)
+{
+    *(uint64_t *)ctx += !in_direct_map(r->va);
+    return true;
+}
+
+unsigned vm_audit(struct vm_audit_line lines[VM_AUDIT_RULES])
+{
+    struct pagetable live = vm_live();
+    struct audit a = { .lines = lines };
+    struct pt_walk w;
+    unsigned broken = 0;
+
+    for (unsigned i = 0; i < VM_AUDIT_RULES; i++) {
+        lines[i] = (struct vm_audit_line){ .rule = rule_words[i], .ok = true };
+    }
+    pt_walk(&live, vm_layout.image_va, &w);
+    a.image_pa = w.pa.v;
+    pt_for_each(&live, count_outside, &a.max_outside);
+    a.max_outside += 16; /* the list itself may add a few */
+    a.outside = kzalloc(a.max_outside, sizeof(a.outside[0]));
+    if (a.outside == NULL) {
+        lines[RULE_TABLES].ok = false; /* not proven is not true */
+        a.max_outside = 0;
+    }
+    pt_for_each(&live, judge_range, &a);
+    if (a.outside != NULL) {
+        pt_for_each_table(&live, judge_table, &a);
+    }
+    pt_walk(&live, 0, &w);
+    judge(&a, RULE_NULL, !w.present, 0);
+    for (unsigned i = 0; i < CPU_NSTACKS; i++) {
+        pt_walk(&live, cpu_stacks[i].base - MM_PAGE_SIZE, &w);
+        judge(&a, RULE_GUARDS, !w.present, cpu_stacks[i].base - MM_PAGE_SIZE);
+    }
+    kfree(a.outside);
+    for (unsigned i = 0; i < VM_AUDIT_RULES; i++) {
+        broken += !lines[i].ok;
+    }
+    return broken;
+}
