@@ -1,0 +1,53 @@
+"""What mm/ may lean on: the linker and the compiler's own dependency files say, not a reading of sources."""
+
+import pathlib
+import re
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+
+# Called by the compiler itself: the memory functions of C, and the stack protector that the kernel's flags ask for.
+COMPILER = {"memcpy", "memmove", "memset", "memcmp", "__stack_chk_guard", "__stack_chk_fail"}
+
+
+def names(*flags):
+    out = subprocess.run(["nm", *flags, BUILD / "libmm.a"], check=True, capture_output=True, text=True).stdout
+    return {line.split()[-1] for line in out.splitlines() if line and not line.endswith(":")}
+
+
+def test_libmm_leaves_undefined_what_port_h_declares():
+    port = set(re.findall(r"\b(port_\w+)\(", (ROOT / "include/mm/port.h").read_text()))
+    undefined = names("-u") - names("--defined-only", "-g")
+    assert len(port) >= 7
+    assert undefined - COMPILER == port
+
+
+def test_mm_includes_only_its_own_headers():
+    seen = 0
+    for d in (BUILD / "mm").glob("**/*.d"):
+        rule = d.read_text().split("\n\n")[0].replace("\\\n", " ")
+        for path in rule.split(":", 1)[1].split():
+            assert path.startswith(("mm/", "include/mm/", "include/x86/")), f"{d.name} includes {path}"
+            seen += 1
+    assert seen > 20
+
+
+def test_layers_of_mm_point_down():
+    """memmap, pmm, paging, heap: an object uses functions of its own layer and of those before it."""
+    order = ["memmap", "pmm", "paging", "heap"]
+    defined = {}
+    uses = {}
+    for obj in (BUILD / "mm").glob("*/*.o"):
+        layer = order.index(obj.parent.name)
+        out = subprocess.run(["nm", obj], check=True, capture_output=True, text=True).stdout
+        for line in out.splitlines():
+            kind, name = line.split()[-2:]
+            if kind == "U":
+                uses.setdefault(name, set()).add(layer)
+            elif kind.isupper():
+                defined[name] = layer
+    assert defined
+    for name, users in uses.items():
+        if name in defined:
+            assert min(users) >= defined[name], f"{name} of {order[defined[name]]} is used from {order[min(users)]}"
