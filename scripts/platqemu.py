@@ -189,11 +189,20 @@ def interactive_console(fb):
     return ["-serial", "mon:stdio"] + ([] if window else ["-display", "none"])
 
 
+def _mtools(command, image, *args, **options):
+    env = {**os.environ, "MTOOLSRC": "/dev/null", "MTOOLS_SKIP_CHECK": "1"}
+    return subprocess.run([*command, "-i", f"{image}@@{ESP_OFFSET}", *args], env=env, check=True,
+                          capture_output=True, **options).stdout
+
+
+def get_conf(image):
+    """The text of an image's plat.conf."""
+    return _mtools(["mtype"], image, "::/plat/plat.conf").decode()
+
+
 def set_conf(image, text):
     """Make `text` the plat.conf of `image`, which nothing runs from."""
-    env = {**os.environ, "MTOOLSRC": "/dev/null", "MTOOLS_SKIP_CHECK": "1"}
-    subprocess.run(["mcopy", "-D", "o", "-i", f"{image}@@{ESP_OFFSET}", "-", "::/plat/plat.conf"],
-                   input=text.encode(), env=env, check=True, capture_output=True)
+    _mtools(["mcopy", "-D", "o"], image, "-", "::/plat/plat.conf", input=text.encode())
 
 
 def copy_image(source, dest, conf=None):
