@@ -107,7 +107,7 @@ $(B)/payload.o: scripts/payload.S $(B)/kernel.elf
 $(B)/plat.efi: $(EFIOBJ)
 	$(call say,LINK,$@)
 	$(Q)lld-link$(LLVM) /subsystem:efi_application /entry:efi_main /nodefaultlib /dynamicbase /nxcompat \
-	    /align:4096 /filealign:4096 /Brepro /out:$@ $^
+	    /filealign:4096 /Brepro /out:$@ $^
 
 # Misbehaving firmware, for the boot tests.
 $(B)/badfw.efi: tests/boot/badfw.c
@@ -137,7 +137,7 @@ usb: all
 # once by clang with ASan and UBSan, once by gcc.
 UNIT   := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # Files of efi/ and kernel/ that touch no machine, and so run on the host too.
-STUB_LOGIC := $(filter-out efi/main.c efi/memory.c efi/sbat.c,$(sort $(wildcard efi/*.c)))
+STUB_LOGIC := $(filter-out efi/main.c efi/bytes.c efi/sbat.c,$(sort $(wildcard efi/*.c)))
 KLOGIC := $(wildcard kernel/lib/fmt.c kernel/lib/term.c kernel/lib/line.c)
 UNITSRC := $(MM) $(STUB_LOGIC) $(KLOGIC) $(filter-out tests/unit/test_%.c,$(sort $(wildcard tests/unit/*.c)))
 HOSTCOM := $(COMMON) -D_GNU_SOURCE -Itests/unit -Iefi -Ikernel -fno-omit-frame-pointer

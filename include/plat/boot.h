@@ -78,6 +78,8 @@ struct plat_framebuffer {
 #define PLAT_BOOT_ENTROPY                                                                          \
     (UINT32_C(1) << 1) /* `entropy` is from EFI_RNG_PROTOCOL or RDRAND, not from the clock */
 #define PLAT_BOOT_PINNED (UINT32_C(1) << 2) /* nokaslr: nothing slides */
+#define PLAT_BOOT_MAP_OVERRUN                                                                      \
+    (UINT32_C(1) << 3) /* GetMemoryMap wrote past its buffer, into a guard page of the arena */
 
 struct plat_boot {
     uint64_t magic;
@@ -107,7 +109,7 @@ struct plat_boot {
     struct plat_range ranges[PLAT_MAX_RANGES];
 
     uint64_t options; /* NUL-terminated text: plat.conf, then LoadOptions; later words win */
-    uint64_t options_bytes;
+    uint64_t options_bytes; /* with the NUL */
 
     uint64_t system_table; /* EFI_SYSTEM_TABLE; after exit only its runtime parts mean anything */
     uint64_t rsdp;         /* ACPI 2.0 root pointer, else 1.0's, else 0 */

@@ -1,0 +1,373 @@
+/*
+ * main.c - the entry of the PE file, and the only place that talks to UEFI: it asks firmware what
+ * the machine is like, wraps the services of firmware.h, and leaves every decision to handover.c.
+ *
+ * Nothing is connected, installed or set here that firmware does not have already: a driver that is
+ * started for no reason is one that can make the exit fail. The only setting is the watchdog, off,
+ * as the boot manager gives a loader five minutes before it resets the machine.
+ *
+ * A pointer that firmware gives may be NULL where the specification does not say otherwise, and is
+ * looked at first: there are headless machines without ConOut, images without a device.
+ */
+#include <efi.h>
+#undef __attribute__ /* gnu-efi 3.0 defines it away on this target */
+
+#include "bytes.h"
+#include "firmware.h"
+#include "handover.h"
+#include "jump.h"
+#include "screen.h"
+#include "x86/regs.h"
+
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table);
+
+/* scripts/payload.S */
+extern const unsigned char plat_kernel_elf[];
+extern const unsigned char plat_kernel_elf_end[];
+
+/* How long a message stays before firmware goes on, and perhaps clears the screen. */
+#define PAUSE_US 3000000u
+
+static EFI_HANDLE self;
+static EFI_SYSTEM_TABLE *st;
+static EFI_BOOT_SERVICES *bs;
+static EFI_LOADED_IMAGE *loaded;
+static EFI_FILE_HANDLE conf_handle;
+
+static EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
+static EFI_GUID file_system_guid = EFI_SIMPLE_FILE_SYSTEM_PROTOCOL_GUID;
+static EFI_GUID file_info_guid = EFI_FILE_INFO_ID;
+static EFI_GUID gop_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
+static EFI_GUID rng_guid = EFI_RNG_PROTOCOL_GUID;
+static EFI_GUID global_guid = EFI_GLOBAL_VARIABLE;
+static EFI_GUID acpi20_guid = ACPI_20_TABLE_GUID;
+static EFI_GUID acpi10_guid = ACPI_TABLE_GUID;
+static EFI_GUID smbios3_guid = SMBIOS3_TABLE_GUID;
+static EFI_GUID smbios_guid = SMBIOS_TABLE_GUID;
+/* EFI_MEMORY_ATTRIBUTES_TABLE, UEFI 2.10 4.6.4; gnu-efi has no name for it. */
+static EFI_GUID memory_attributes_guid = {
+    0xdcfa911d, 0x26eb, 0x469f, { 0xa2, 0x20, 0x38, 0xb7, 0xdc, 0x46, 0x12, 0x20 }
+};
+
+/* ---- instructions -------------------------------------------------------------------------- */
+
+static uint64_t main_tsc(void)
+{
+    uint32_t lo, hi;
+
+    __asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi) : : "memory");
+    return (uint64_t)hi << 32 | lo;
+}
+
+static bool main_rdrand(uint64_t *v)
+{
+    bool ok;
+
+    __asm__ volatile("rdrand %0; setc %1" : "=r"(*v), "=qm"(ok) : : "cc");
+    return ok;
+}
+
+static void main_cpuid(uint32_t leaf, uint32_t r[4])
+{
+    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
+}
+
+/* ---- the services of firmware.h -------------------------------------------------------------- */
+
+static fw_status_t main_alloc_pages(uint64_t npages, uint64_t max, uint64_t *pa)
+{
+    EFI_PHYSICAL_ADDRESS at = max;
+    EFI_STATUS s = bs->AllocatePages(max == UINT64_MAX ? AllocateAnyPages : AllocateMaxAddress,
+                                     EfiLoaderData, npages, &at);
+
+    if (!EFI_ERROR(s)) {
+        *pa = at;
+    }
+    return s;
+}
+
+static fw_status_t main_free_pages(uint64_t pa, uint64_t npages)
+{
+    return bs->FreePages(pa, npages);
+}
+
+static fw_status_t main_get_map(struct fw_map *m)
+{
+    UINTN nbytes = m->nbytes, key = 0, stride = m->stride;
+    UINT32 version = m->version;
+    EFI_STATUS s = bs->GetMemoryMap(&nbytes, m->bytes, &key, &stride, &version);
+
+    m->nbytes = nbytes;
+    m->key = key;
+    m->stride = stride;
+    m->version = version;
+    return s;
+}
+
+static fw_status_t main_exit(uint64_t key)
+{
+    return bs->ExitBootServices(self, key);
+}
+
+static void main_print(const char *text)
+{
+    CHAR16 wide[64];
+    size_t n = 0;
+
+    if (st->ConOut == NULL) {
+        return;
+    }
+    while (*text != '\0') {
+        if (*text == '\n') {
+            wide[n++] = '\r';
+        }
+        wide[n++] = (CHAR16)*text++;
+        if (*text == '\0' || n >= sizeof(wide) / sizeof(wide[0]) - 3) { /* \r, \n and NUL fit */
+            wide[n] = 0;
+            (void)st->ConOut->OutputString(st->ConOut, wide);
+            n = 0;
+        }
+    }
+}
+
+/* A directory of that name opens and reads too, as a list of what is in it. */
+static bool main_is_directory(EFI_FILE_HANDLE f)
+{
+    union {
+        EFI_FILE_INFO info;
+        unsigned char room[sizeof(EFI_FILE_INFO) + 2 * 64]; /* the name is part of it */
+    } u;
+    UINTN nbytes = sizeof(u);
+
+    return !EFI_ERROR(f->GetInfo(f, &file_info_guid, &nbytes, &u)) &&
+           (u.info.Attribute & EFI_FILE_DIRECTORY) != 0;
+}
+
+static fw_status_t main_conf_open(void)
+{
+    static CHAR16 path[] = L"\\plat\\plat.conf";
+    EFI_FILE_IO_INTERFACE *volume = NULL;
+    EFI_FILE_HANDLE root = NULL;
+    EFI_STATUS s;
+
+    if (loaded->DeviceHandle == NULL) {
+        return FW_NOT_FOUND;
+    }
+    s = bs->HandleProtocol(loaded->DeviceHandle, &file_system_guid, (void **)&volume);
+    if (EFI_ERROR(s)) {
+        return s;
+    }
+    s = volume->OpenVolume(volume, &root);
+    if (EFI_ERROR(s)) {
+        return s;
+    }
+    s = root->Open(root, &conf_handle, path, EFI_FILE_MODE_READ, 0);
+    (void)root->Close(root);
+    if (!EFI_ERROR(s) && main_is_directory(conf_handle)) {
+        (void)conf_handle->Close(conf_handle);
+        return FW_UNSUPPORTED;
+    }
+    return s;
+}
+
+static fw_status_t main_conf_read(void *to, uint64_t *nbytes)
+{
+    UINTN n = *nbytes;
+    EFI_STATUS s = conf_handle->Read(conf_handle, &n, to);
+
+    *nbytes = n;
+    return s;
+}
+
+static void main_conf_close(void)
+{
+    (void)conf_handle->Close(conf_handle);
+}
+
+static fw_status_t main_rng(void *to, uint64_t nbytes)
+{
+    EFI_RNG_PROTOCOL *rng = NULL;
+    EFI_STATUS s = bs->LocateProtocol(&rng_guid, NULL, (void **)&rng);
+
+    return EFI_ERROR(s) ? s : rng->GetRNG(rng, NULL, nbytes, to);
+}
+
+static void main_reset(void)
+{
+    st->RuntimeServices->ResetSystem(EfiResetCold, EFI_SUCCESS, 0, NULL);
+    for (;;) {
+        __asm__ volatile("cli; hlt");
+    }
+}
+
+static void main_jump(const struct fw_jump *j)
+{
+    if (j->trampoline != 0) {
+        unsigned char *page = fw_pointer(j->trampoline);
+        uint32_t at = (uint32_t)j->trampoline;
+        struct jump_data d;
+
+        memcpy(page, plat_trampoline, (size_t)(plat_trampoline_end - plat_trampoline));
+        memcpy(&d, page + JUMP_DATA, sizeof(d));
+        d.entry = j->entry;
+        d.boot_va = j->boot_va;
+        d.root = (uint32_t)j->root;
+        d.far32 += at;
+        d.gdt_base += at;
+        d.far64 += at;
+        memcpy(page + JUMP_DATA, &d, sizeof(d));
+    }
+    plat_jump(j);
+}
+
+/* ---- the machine ----------------------------------------------------------------------------- */
+
+static void main_look_at_cpu(struct machine *m)
+{
+    uint32_t r[4], basic, extended;
+    uint64_t cr4;
+
+    main_cpuid(0, r);
+    basic = r[0];
+    main_cpuid(0x80000000, r);
+    extended = r[0];
+    main_cpuid(1, r);
+    m->has_rdrand = (r[2] & CPUID1_ECX_RDRAND) != 0;
+    if (basic >= 7) {
+        main_cpuid(7, r);
+        m->has_la57 = (r[2] & CPUID7_ECX_LA57) != 0;
+    }
+    if (extended >= 0x80000001) {
+        main_cpuid(0x80000001, r);
+        m->has_nx = (r[3] & CPUID81_EDX_NX) != 0;
+    }
+    __asm__ volatile("movq %%cr4, %0" : "=r"(cr4));
+    m->la57_on = (cr4 & CR4_LA57) != 0;
+}
+
+/* The configuration table with this GUID, or 0. */
+static uint64_t main_find_table(const EFI_GUID *guid)
+{
+    for (UINTN i = 0; st->ConfigurationTable != NULL && i < st->NumberOfTableEntries; i++) {
+        if (memcmp(&st->ConfigurationTable[i].VendorGuid, guid, sizeof(*guid)) == 0) {
+            return (uintptr_t)st->ConfigurationTable[i].VendorTable;
+        }
+    }
+    return 0;
+}
+
+static void main_look_at_tables(struct machine *m)
+{
+    static CHAR16 secure_boot[] = L"SecureBoot";
+    uint8_t on = 0;
+    UINTN nbytes = sizeof(on);
+
+    m->system_table = (uintptr_t)st;
+    m->rsdp = main_find_table(&acpi20_guid);
+    if (m->rsdp == 0) {
+        m->rsdp = main_find_table(&acpi10_guid);
+    }
+    m->smbios = main_find_table(&smbios3_guid);
+    if (m->smbios == 0) {
+        m->smbios = main_find_table(&smbios_guid);
+    }
+    m->memory_attributes = main_find_table(&memory_attributes_guid);
+    m->firmware_revision = st->FirmwareRevision;
+    m->uefi_revision = st->Hdr.Revision;
+    m->firmware_vendor = st->FirmwareVendor;
+    m->secure_boot = !EFI_ERROR(st->RuntimeServices->GetVariable(secure_boot, &global_guid, NULL,
+                                                                 &nbytes, &on)) &&
+                     nbytes == sizeof(on) && on == 1;
+}
+
+static bool main_try_gop(EFI_HANDLE handle, struct plat_framebuffer *fb)
+{
+    EFI_GRAPHICS_OUTPUT_PROTOCOL *gop = NULL;
+    struct screen_mode mode;
+
+    if (handle == NULL || EFI_ERROR(bs->HandleProtocol(handle, &gop_guid, (void **)&gop)) ||
+        gop->Mode == NULL || gop->Mode->Info == NULL) {
+        return false;
+    }
+    mode = (struct screen_mode){
+        .base = gop->Mode->FrameBufferBase,
+        .nbytes = gop->Mode->FrameBufferSize,
+        .width = gop->Mode->Info->HorizontalResolution,
+        .height = gop->Mode->Info->VerticalResolution,
+        .stride = gop->Mode->Info->PixelsPerScanLine,
+        .format = (uint32_t)gop->Mode->Info->PixelFormat,
+        .red = gop->Mode->Info->PixelInformation.RedMask,
+        .green = gop->Mode->Info->PixelInformation.GreenMask,
+        .blue = gop->Mode->Info->PixelInformation.BlueMask,
+        .reserved = gop->Mode->Info->PixelInformation.ReservedMask,
+    };
+    return screen_usable(&mode, fb);
+}
+
+/* The screen that firmware's console is on; if that one cannot be drawn in (a console spread over
+ * two screens has no memory of its own), the first that can. */
+static void main_look_at_screens(struct machine *m)
+{
+    EFI_HANDLE *handles = NULL;
+    UINTN n = 0;
+
+    if (main_try_gop(st->ConsoleOutHandle, &m->fb) ||
+        EFI_ERROR(bs->LocateHandleBuffer(ByProtocol, &gop_guid, NULL, &n, &handles))) {
+        return;
+    }
+    for (UINTN i = 0; i < n; i++) {
+        if (main_try_gop(handles[i], &m->fb)) {
+            break;
+        }
+    }
+    (void)bs->FreePool(handles);
+}
+
+EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
+{
+    static const struct fw fw = {
+        .alloc_pages = main_alloc_pages,
+        .free_pages = main_free_pages,
+        .get_map = main_get_map,
+        .exit = main_exit,
+        .print = main_print,
+        .conf_open = main_conf_open,
+        .conf_read = main_conf_read,
+        .conf_close = main_conf_close,
+        .rng = main_rng,
+        .rdrand = main_rdrand,
+        .tsc = main_tsc,
+        .reset = main_reset,
+        .jump = main_jump,
+    };
+    struct machine m = { .tsc_start = main_tsc() };
+    EFI_STATUS s;
+
+    self = image;
+    st = system_table;
+    bs = st->BootServices;
+    (void)bs->SetWatchdogTimer(0, 0, 0, NULL);
+    s = bs->HandleProtocol(image, &loaded_image_guid, (void **)&loaded);
+    if (EFI_ERROR(s)) {
+        fw_say(&fw,
+               "plat: loaded image: firmware does not say where Plat is, %s; update the "
+               "firmware\n",
+               fw_status_name(s));
+        return s;
+    }
+    m.kernel = plat_kernel_elf;
+    m.kernel_bytes = (uint64_t)(plat_kernel_elf_end - plat_kernel_elf);
+    m.stub_base = (uintptr_t)loaded->ImageBase;
+    m.stub_bytes = fw_round_up(loaded->ImageSize, STUB_PAGE);
+    m.jump_code = (uintptr_t)plat_jump;
+    m.jump_bytes = (uint64_t)(plat_jump_end - (const unsigned char *)plat_jump);
+    m.load_options = loaded->LoadOptions;
+    m.load_options_bytes = loaded->LoadOptionsSize;
+    main_look_at_cpu(&m);
+    main_look_at_tables(&m);
+    main_look_at_screens(&m);
+
+    s = handover_run(&fw, &m);
+    (void)bs->Stall(PAUSE_US);
+    return s;
+}
