@@ -20,7 +20,9 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-#define LOG_TEXT_MAX 240 /* bytes of text in a record; what is longer ends in "..." */
+#define LOG_TEXT_MAX  240 /* bytes of text in a record; what is longer ends in "..." */
+#define LOG_STAMP_MAX 24
+#define LOG_LINE_MAX  300 /* bytes of a record as a console shows it, NUL included */
 
 /* One line each; no \n at the end. Control characters inside are shown as '?'. */
 void log_error(const char *fmt, ...) MM_PRINTF(1, 2);
@@ -42,8 +44,9 @@ struct log_view {
     const char *text; /* NUL-terminated, valid during the call */
     size_t nbytes;
     enum log_level level;
-    uint64_t tsc;   /* raw */
-    char stamp[16]; /* "    1.234567", or ticks without a point while there is no clock */
+    uint64_t tsc; /* raw */
+    char
+        stamp[LOG_STAMP_MAX]; /* "    1.234567", or ticks without a point while there is no clock */
 };
 
 /*
@@ -55,6 +58,16 @@ void log_for_each(bool (*fn)(void *ctx, const struct log_view *v), void *ctx);
 
 /* As log_for_each(), for the newest `count` records only. */
 void log_for_last(size_t count, bool (*fn)(void *ctx, const struct log_view *v), void *ctx);
+
+/* The record as one line of console text, "[stamp] text\n"; errors and warnings say so and have
+ * colours. Its length. */
+size_t log_format_line(char line[LOG_LINE_MAX], const struct log_view *v);
+
+/* Are records of `level` printed? */
+bool log_on_console(enum log_level level);
+
+/* NULL if the invariants of log.c hold, else the first broken one as text. O(records). */
+const char *log_check(void);
 
 /* The machine is going down: from now on take no locks, and print every record. */
 void log_panic_mode(void);

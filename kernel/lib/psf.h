@@ -34,13 +34,12 @@ const char *psf_open(struct psf *f, const void *data, size_t n);
 /* The glyph that shows `codepoint`, or PSF_NONE. O(1) for U+00xx and U+25xx, else O(table). */
 uint16_t psf_find(const struct psf *f, uint32_t codepoint);
 
-/* Pixel row `y` of `glyph`, leftmost pixel in bit 31. `glyph` < nglyphs, `y` < height. */
-static inline uint32_t psf_row(const struct psf *f, uint32_t glyph, uint32_t y)
+/* The pixel row at `p`, a multiple of row_bytes into a glyph; leftmost pixel in bit 31. */
+static inline uint32_t psf_bits(const struct psf *f, const uint8_t *p)
 {
-    const uint8_t *p = f->glyphs + (size_t)glyph * f->glyph_bytes + y * f->row_bytes;
-    uint32_t bits = 0;
+    uint32_t bits = (uint32_t)p[0] << 24; /* all of it for most fonts: 8 pixels wide */
 
-    for (uint32_t i = 0; i < f->row_bytes; i++) {
+    for (uint32_t i = 1; i < f->row_bytes; i++) {
         bits |= (uint32_t)p[i] << (24 - 8 * i);
     }
     return bits;

@@ -20,6 +20,7 @@
 
 #define TERM_MAX_COLS 320u
 #define TERM_MAX_ROWS 128u
+#define TERM_PARAMS   8u /* of an escape sequence */
 
 /* Colours are ANSI's: 0 black, 1 red, 2 green, 3 yellow, 4 blue, 5 magenta, 6 cyan, 7 grey, + 8
  * bright. */
@@ -46,14 +47,13 @@ struct term {
 
     uint8_t fg, bg; /* of SGR, before bold and reverse */
     bool bold, reverse;
-    struct term_cell pen; /* what these make of a blank */
-    uint16_t ascii[0x80]; /* glyphs of the printable ones */
-    uint16_t unknown;     /* glyph of U+FFFD */
+    uint8_t pen_fg, pen_bg; /* what these make of a character */
+    uint16_t ascii[0x80];   /* glyphs of the printable ones */
 
     uint8_t state; /* enum in term.c */
     uint8_t nparams;
     bool private_mark; /* ESC [ ? */
-    uint16_t params[8];
+    uint16_t params[TERM_PARAMS];
     uint32_t codepoint; /* UTF-8 so far */
     uint8_t utf8_left;
     uint32_t utf8_min; /* smallest code point that needs this many bytes */
