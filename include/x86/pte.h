@@ -27,7 +27,8 @@ typedef struct {
 #define PTE_G         (UINT64_C(1) << 8)  /* leaves only */
 #define PTE_SW_WX     (UINT64_C(1) << 9)  /* ours, leaves: writable and executable on purpose */
 #define PTE_PAT_LARGE (UINT64_C(1) << 12) /* 2 MiB and 1 GiB leaves: PAT index bit 2 */
-#define PTE_NX        (UINT64_C(1) << 63) /* reserved unless EFER.NXE */
+#define PTE_IGNORED   UINT64_C(0x7ff0000000000c00) /* bits 62:52, 11:10: nobody's, in leaves */
+#define PTE_NX        (UINT64_C(1) << 63)          /* reserved unless EFER.NXE */
 #define PTE_ADDR      UINT64_C(0x000ffffffffff000) /* bits 51:12; above MAXPHYADDR must be 0 */
 
 #define PTE_ENTRIES 512u /* in a table */
@@ -119,9 +120,10 @@ static inline pte_t pte_narrow(pte_t above, pte_t e)
     return e;
 }
 
-/* The bits that are set in present entry `e` although the processor reserves them (SDM vol. 3A
- * 4.5.4): using such an entry faults. */
-static inline uint64_t pte_reserved(pte_t e, unsigned level, unsigned pa_bits, bool nx, bool page1g)
+/* The bits that must be clear in a present entry of `level`, a leaf or the link of a table: the
+ * processor reserves them (SDM vol. 3A 4.5.4), and faults on an entry that has one set. */
+static inline uint64_t pte_reserved(unsigned level, bool leaf, unsigned pa_bits, bool nx,
+                                    bool page1g)
 {
     uint64_t reserved = PTE_ADDR & ~((UINT64_C(1) << pa_bits) - 1);
 
@@ -131,10 +133,10 @@ static inline uint64_t pte_reserved(pte_t e, unsigned level, unsigned pa_bits, b
     if (level > 3 || (level == 3 && !page1g)) {
         reserved |= PTE_PS;
     }
-    if (level > 1 && pte_is_leaf(e, level)) {
+    if (leaf && level > 1) {
         reserved |= PTE_ADDR & (pte_span(level) - 1) & ~PTE_PAT_LARGE;
     }
-    return e.v & reserved;
+    return reserved;
 }
 
 /* Is `va` canonical with `levels` levels of tables: bits above the translated ones all equal its

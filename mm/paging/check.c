@@ -14,6 +14,7 @@
  *      processor has no NX.
  *  P6  a leaf has U in the lower half only and G only if the processor has global pages. Without U
  *      it has A, and D if it has W: the processor never writes to a table for the kernel's sake.
+ *      Bits that mean nothing are clear.
  *  P7  every table holds a present entry, except the root and those linked from the upper half of a
  *      root that is lent.
  *  P8  if the upper half is lent or borrowed, all 256 upper entries of the root link tables.
@@ -43,6 +44,9 @@ static const char *check_leaf(const struct pagetable *pt, pte_t e, bool upper)
     if (!pt->feat.global && (e.v & PTE_G) != 0) {
         return "P6: a page is global, which the processor has not";
     }
+    if ((e.v & PTE_IGNORED) != 0) {
+        return "P6: a page has a bit set that means nothing";
+    }
     if ((e.v & PTE_U) == 0 && (e.v & need) != need) {
         return "P6: a kernel page has A or D clear";
     }
@@ -52,16 +56,20 @@ static const char *check_leaf(const struct pagetable *pt, pte_t e, bool upper)
 /* P2 to P8 for one table of `level` that begins at `va`. */
 static const char *check_table(const struct pagetable *pt, pa_t at, unsigned level, uint64_t va)
 {
+    const struct pt_features *f = &pt->feat;
+    const uint64_t reserved[] = { pte_reserved(level, false, f->pa_bits, f->nx, f->page1g),
+                                  pte_reserved(level, true, f->pa_bits, f->nx, f->page1g) };
     const pte_t *table = pt_table(at);
-    unsigned root = pt->feat.levels, npresent = 0;
-    bool shared = pt->upper != PT_UPPER_OWN;
+    unsigned npresent = 0;
+    bool root = level == f->levels, shared = pt->upper != PT_UPPER_OWN;
 
     for (unsigned i = 0; i < PTE_ENTRIES; i++) {
         pte_t e = pte_load(&table[i]);
-        bool upper = pt_is_upper(pt_entry_va(pt, va, level, i));
+        bool upper = root ? i >= PTE_ENTRIES / 2 : pt_is_upper(va);
+        bool leaf = pte_is_leaf(e, level);
         const char *broken;
 
-        if (level == root && upper && shared && !pte_is_table(e, level)) {
+        if (root && upper && shared && !pte_present(e)) {
             return "P8: an upper entry of a shared root links no table";
         }
         if (!pte_present(e)) {
@@ -71,18 +79,17 @@ static const char *check_table(const struct pagetable *pt, pa_t at, unsigned lev
             continue;
         }
         npresent++;
-        if (pte_reserved(e, level, pt->feat.pa_bits, pt->feat.nx, pt->feat.page1g) != 0) {
+        if ((e.v & reserved[leaf]) != 0) {
             return "P2: a reserved bit is set";
         }
-        if (pte_is_table(e, level)) {
-            if (e.v != pte_make_table(pte_addr(e, level), !upper).v) {
-                return "P3: an entry that links a table has not the rights it should";
-            }
-        } else if ((broken = check_leaf(pt, e, upper)) != NULL) {
+        if (!leaf && e.v != pte_make_table(pte_addr(e, level), !upper).v) {
+            return "P3: an entry that links a table has not the rights it should";
+        }
+        if (leaf && (broken = check_leaf(pt, e, upper)) != NULL) {
             return broken;
         }
     }
-    if (npresent == 0 && level != root && !(shared && level == root - 1 && pt_is_upper(va))) {
+    if (npresent == 0 && !root && !(shared && level == f->levels - 1 && pt_is_upper(va))) {
         return "P7: a table is empty";
     }
     return NULL;

@@ -84,4 +84,8 @@ struct pt_cursor {
 void pt_cursor_init(struct pt_cursor *c, const struct pagetable *pt, bool tables);
 enum pt_event pt_cursor_next(struct pt_cursor *c);
 
+/* After PT_LEAF: pass over the leaves that go on where it ends, in the same table, to the next
+ * physical address with the same bits. Returns how many. */
+unsigned pt_cursor_pass_alike(struct pt_cursor *c);
+
 #endif

@@ -94,6 +94,22 @@ enum pt_event pt_cursor_next(struct pt_cursor *c)
     return c->last = PT_LEAVE_TABLE;
 }
 
+unsigned pt_cursor_pass_alike(struct pt_cursor *c)
+{
+    unsigned level = c->level, first = c->at[level].next, i;
+    const pte_t *table = pt_table(c->at[level].table);
+    pte_t e = pte_load(&table[first - 1]);
+
+    for (i = first; i < PTE_ENTRIES; i++) {
+        e.v += pte_span(level);
+        if (pte_load(&table[i]).v != e.v) {
+            break;
+        }
+    }
+    c->at[level].next = i;
+    return i - first;
+}
+
 void pt_walk(const struct pagetable *pt, uint64_t va, struct pt_walk *w)
 {
     pa_t table = pt->root;
@@ -135,18 +151,19 @@ void pt_for_each(const struct pagetable *pt, bool (*fn)(void *ctx, const struct 
         if (event != PT_LEAF) {
             continue;
         }
-        uint64_t span = pte_span(c.level), pa = pte_addr(c.leaf, c.level);
+        uint64_t pa = pte_addr(c.leaf, c.level), span = pte_span(c.level);
+        uint64_t nbytes = (1 + pt_cursor_pass_alike(&c)) * span;
         unsigned flags = pt_flags_of(pt, c.leaf);
 
         if (run.nbytes != 0 && run.va + run.nbytes == c.leaf_va && run.pa.v + run.nbytes == pa &&
             run.leaf_bytes == span && run.flags == flags) {
-            run.nbytes += span;
+            run.nbytes += nbytes;
             continue;
         }
         if (run.nbytes != 0 && !fn(ctx, &run)) {
             return;
         }
-        run = (struct pt_range){ c.leaf_va, span, pa_make(pa), span, flags };
+        run = (struct pt_range){ c.leaf_va, nbytes, pa_make(pa), span, flags };
     }
     if (run.nbytes != 0) {
         (void)fn(ctx, &run);

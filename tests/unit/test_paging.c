@@ -1404,6 +1404,11 @@ static void test_damage(void **state)
         plant(&pt, e, *e & ~UINT64_C(0x40), "P6");
         e = look(&pt, P2M).at;
         plant(&pt, e, *e & ~UINT64_C(0x20), "P6");
+        for (unsigned bit = 52; bit < 63; bit++) {
+            plant(&pt, e, *e | UINT64_C(1) << bit, "P6");
+        }
+        plant(&pt, e, *e | 0x400, "P6");
+        plant(&pt, e, *e | 0x800, "P6");
         pt.feat.global = false;
         assert_broken(&pt, "P6");
         pt = was;
@@ -1438,7 +1443,7 @@ static void test_damage(void **state)
         plant(&pt, &pd[1], (64 * MIB * 4) | 0x23, "P9"); /* a copy in a frame that is not ours */
         up = &entries(pt.root.v)[256];
         plant(&pt, &entries(*up & addr)[511], (pt.root.v) | 0x23,
-              "P"); /* ends, whatever it finds */
+              "P");                                      /* ends, whatever it finds */
         plant(&pt, &entries(*up & addr)[511], *up, "P"); /* a cycle */
         assert_healthy(&pt);
         destroy(&pt);
@@ -1715,10 +1720,10 @@ static void test_random(void **state)
         };
 
         for (size_t i = 0; i < MM_COUNTOF(small); i++) {
-            random_run(levels, small[i], P4K, 60);
+            random_run(levels, small[i], P4K, 160);
         }
         for (size_t i = 0; i < MM_COUNTOF(large); i++) {
-            random_run(levels, large[i], P2M, 100);
+            random_run(levels, large[i], P2M, 200);
         }
     }
 }
