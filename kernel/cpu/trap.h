@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* As trap.S pushes it, lowest address first. SDM vol. 3A figure 6-9. */
+/* As vectors.S pushes it, lowest address first. SDM vol. 3A figure 6-9. */
 struct trap_frame {
     uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
     uint64_t rdi, rsi, rbp, rbx, rdx, rcx, rax;

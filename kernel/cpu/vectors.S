@@ -1,5 +1,5 @@
 /*
- * trap.S - one entry per vector, a common frame (struct trap_frame), and the accesses that may fault.
+ * vectors.S - one entry per vector, a common frame (struct trap_frame), and the accesses that may fault.
  */
     .text
 
