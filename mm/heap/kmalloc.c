@@ -1,0 +1,151 @@
+/*
+ * kmalloc.c - the kernel's heap: first fit over runs of frames.
+ *
+ * The heap fetches an arena when nothing fits. A run of frames is asked for in steps that grow with
+ * the heap, an eighth of it between 256 KiB and 4 MiB, so that a large heap has few arenas and a
+ * small one wastes little; if memory is too fragmented for the step, halves of it are tried, down
+ * to what the request needs.
+ *
+ * An arena that becomes empty goes back to the pmm, but one run is kept: a heap that is just full
+ * would otherwise fetch and return a run with each block that comes and goes. What is kept is no
+ * longer than a step was when an arena last went back.
+ *
+ * port.h turns a frame into a pointer but not a pointer into a frame, so each run starts with 16
+ * bytes that say where it came from. They can be checked against port_ptr(), and are.
+ *
+ * Not done here: whole frames for large requests without a header. Every block has its header in
+ * front, so 4096 bytes at a multiple of 4096 cost two frames' worth of room at worst.
+ */
+#include "mm/kmalloc.h"
+
+#define STEP_MIN 64u   /* frames: 256 KiB */
+#define STEP_MAX 1024u /* frames: 4 MiB */
+
+/* At the start of each run of frames; the arena is what follows. */
+struct run {
+    pfn_t base;
+    uint64_t nframes;
+};
+
+_Static_assert(sizeof(struct run) % HEAP_FF_ALIGN == 0, "the arena behind it is aligned");
+
+/* Locking: (l) the heap's lock, with which the backing is called   (const) set by kmalloc_init */
+static struct {
+    struct heap_ff heap;
+    struct pmm *pmm;   /* (const) */
+    struct run *spare; /* (l) the run that is kept, or NULL */
+} km;
+
+/* Frames to fetch at once, now. */
+static uint64_t step(void)
+{
+    return mm_min(mm_max(km.heap.arena_bytes / 8 >> MM_PAGE_SHIFT, STEP_MIN), STEP_MAX);
+}
+
+static struct run *run_get(uint64_t need)
+{
+    struct pmm_want want = { .count = mm_max(need, step()) };
+    struct run *run;
+    pfn_t base;
+
+    if (km.spare != NULL && km.spare->nframes >= need) {
+        run = km.spare;
+        km.spare = NULL;
+        return run;
+    }
+    while (pmm_get_range(km.pmm, &want, &base) != MM_OK) {
+        if (want.count == need) {
+            return NULL;
+        }
+        want.count = mm_max(need, want.count / 2);
+    }
+    run = port_ptr(pa_of_pfn(base));
+    *run = (struct run){ base, want.count };
+    return run;
+}
+
+static void *backing_get(void *ctx, size_t nbytes, size_t *got)
+{
+    uint64_t room = mm_align_up(nbytes + sizeof(struct run), MM_PAGE_SIZE);
+    struct run *run = run_get(room >> MM_PAGE_SHIFT);
+
+    (void)ctx;
+    if (run == NULL) {
+        return NULL;
+    }
+    *got = (run->nframes << MM_PAGE_SHIFT) - sizeof(*run);
+    return run + 1;
+}
+
+static void run_put(struct run *run)
+{
+    pmm_put_range(km.pmm, run->base, run->nframes);
+}
+
+/* Keep `run`, unless it is too long or the one that is kept already serves more requests. */
+static void run_keep_or_put(struct run *run)
+{
+    if (run->nframes > step() || (km.spare != NULL && km.spare->nframes >= run->nframes)) {
+        run_put(run);
+        return;
+    }
+    if (km.spare != NULL) {
+        run_put(km.spare);
+    }
+    km.spare = run;
+}
+
+static void backing_put(void *ctx, void *base, size_t nbytes)
+{
+    struct run *run = (struct run *)base - 1;
+    struct run *old = km.spare;
+
+    (void)ctx;
+    MM_ASSERT(run->nframes << MM_PAGE_SHIFT == nbytes + sizeof(*run));
+    MM_ASSERT(port_ptr(pa_of_pfn(run->base)) == run);
+    /* The old spare is judged anew too: it may be too long for what the heap has shrunk to. */
+    km.spare = NULL;
+    run_keep_or_put(run);
+    if (old != NULL) {
+        run_keep_or_put(old);
+    }
+}
+
+void kmalloc_init(struct pmm *p)
+{
+    const struct mm_backing backing = { .get = backing_get, .put = backing_put };
+
+    heap_ff_init(&km.heap, &backing);
+    km.pmm = p;
+    km.spare = NULL;
+}
+
+void *kmalloc(size_t nbytes)
+{
+    return heap_ff_alloc(&km.heap, nbytes);
+}
+
+void *kmalloc_aligned(size_t nbytes, size_t align)
+{
+    return heap_ff_alloc_aligned(&km.heap, nbytes, align);
+}
+
+void *kzalloc(size_t count, size_t nbytes)
+{
+    return heap_ff_alloc_zeroed(&km.heap, count, nbytes);
+}
+
+void *krealloc(void *ptr, size_t nbytes)
+{
+    return heap_ff_realloc(&km.heap, ptr, nbytes);
+}
+
+void kfree(void *ptr)
+{
+    heap_ff_free(&km.heap, ptr);
+}
+
+struct heap_ff *kmalloc_heap(void)
+{
+    return &km.heap;
+}
