@@ -10,6 +10,8 @@
 
 #include <stddef.h>
 
+#include "lib/string.h"
+
 struct ksym {
     uint32_t offset; /* of the function's first byte, from __image_start */
     uint32_t name;   /* offset from plat_ksym_names */
@@ -29,10 +31,12 @@ __attribute__((weak)) const char plat_ksym_names[1] = "";
 const char *ksym_find(uint64_t addr, uint64_t *offset)
 {
     const struct ksym *table = plat_ksyms;
-    uint64_t low = 0, high = plat_ksyms_count, at = addr - (uintptr_t)__image_start;
+    uint64_t at = addr - (uintptr_t)__image_start; /* huge for one below the image */
+    uint64_t end = (uintptr_t)__text_end - (uintptr_t)__image_start;
+    uint64_t low = 0, high = plat_ksyms_count;
 
     __asm__("" : "+r"(table)); /* it may be longer than the weak one that the compiler sees */
-    if (addr >= (uintptr_t)__text_end || high == 0 || at < table[0].offset) {
+    if (at >= end || high == 0 || at < table[0].offset) {
         return NULL;
     }
     while (high - low > 1) { /* table[low].offset <= at; behind `high` all are greater */
@@ -46,4 +50,19 @@ const char *ksym_find(uint64_t addr, uint64_t *offset)
     }
     *offset = at - table[low].offset;
     return plat_ksym_names + table[low].name;
+}
+
+bool ksym_addr(const char *name, uint64_t *addr)
+{
+    const struct ksym *table = plat_ksyms;
+    const char *names = plat_ksym_names;
+
+    __asm__("" : "+r"(table), "+r"(names)); /* as above */
+    for (uint64_t i = 0; i < plat_ksyms_count; i++) {
+        if (strcmp(names + table[i].name, name) == 0) {
+            *addr = (uintptr_t)__image_start + table[i].offset;
+            return true;
+        }
+    }
+    return false;
 }

@@ -1,0 +1,292 @@
+/*
+ * heap, alloc, free: kernel memory in blocks, as seen from outside and as used.
+ *
+ * alloc fills what it got with a pattern, and free looks whether it is still there: memory given
+ * twice, or written by somebody else meanwhile, shows.
+ */
+#include "lib/console.h"
+#include "lib/fmt.h"
+#include "mm/kmalloc.h"
+#include "mm/port.h"
+#include "mm/vmalloc.h"
+#include "monitor/args.h"
+#include "monitor/style.h"
+#include "monitor/testing.h"
+#include "vm.h"
+
+#define MAX_HELD 64u
+
+enum held_kind { HELD_NONE, HELD_KMALLOC, HELD_VMALLOC, HELD_FRAMES };
+
+static struct held {
+    enum held_kind kind;
+    unsigned order; /* of HELD_FRAMES */
+    void *ptr;
+    uint64_t nbytes;
+} held[MAX_HELD]; /* ID i + 1 */
+
+static const char *const kind_names[] = {
+    [HELD_KMALLOC] = "kmalloc",
+    [HELD_VMALLOC] = "vmalloc",
+    [HELD_FRAMES] = "frames",
+};
+
+struct listing {
+    bool used_too;
+    uint64_t shown;
+};
+
+static bool show_block(void *ctx, const struct heap_ff_view *b)
+{
+    struct listing *l = ctx;
+    char size[FMT_BYTES_MAX];
+
+    if (b->first_in_arena && l->used_too) {
+        kputs(STYLE_HEAD "arena\n" STYLE_OFF);
+    }
+    if (!b->used || l->used_too) {
+        kprintf("  %016llx %14zu %10s  %s\n", (unsigned long long)(uint64_t)b->ptr, b->nbytes,
+                fmt_bytes(size, b->nbytes), b->used ? "used" : STYLE_OK "free" STYLE_OFF);
+        l->shown++;
+    }
+    return true;
+}
+
+static bool show_vmalloc(void *ctx, const struct vmalloc_view *v)
+{
+    struct listing *l = ctx;
+    char size[FMT_BYTES_MAX];
+
+    l->shown++;
+    kprintf("  %016llx %14llu %10s  %s", (unsigned long long)v->va, (unsigned long long)v->nbytes,
+            fmt_bytes(size, v->nbytes), v->name);
+    if (v->phys) {
+        kprintf(STYLE_HEAD " (physical 0x%llx)" STYLE_OFF, (unsigned long long)v->pa.v);
+    }
+    kputs("\n");
+    return true;
+}
+
+static int cmd_heap(int argc, char **argv)
+{
+    char arenas[FMT_BYTES_MAX], used[FMT_BYTES_MAX], unused[FMT_BYTES_MAX], largest[FMT_BYTES_MAX];
+    struct listing blocks = { .shown = 0 }, ranges = { .shown = 0 };
+    struct heap_ff_stats s;
+    struct args a;
+    size_t split;
+
+    if (!args_parse(&a, argc, argv, "b", 0, 0)) {
+        return 1;
+    }
+    heap_ff_get_stats(kmalloc_heap(), &s);
+    split = s.free_bytes > s.largest_free ? s.free_bytes - s.largest_free : 0;
+    kprintf("kmalloc: %zu arenas, %s\n  used %10s in %zu blocks, headers included\n"
+            "  free %10s in %zu blocks, the largest %s\n",
+            s.narenas, fmt_bytes(arenas, s.arena_bytes), fmt_bytes(used, s.used_bytes), s.nused,
+            fmt_bytes(unused, s.free_bytes), s.nfree, fmt_bytes(largest, s.largest_free));
+    kprintf("  fragmentation: %zu %% of free memory is outside the largest free block\n",
+            s.free_bytes != 0 ? split * 100 / s.free_bytes : 0);
+
+    blocks.used_too = args_has(&a, 'b');
+    kprintf(STYLE_HEAD "%s blocks by address:    bytes\n" STYLE_OFF,
+            blocks.used_too ? "all " : "free");
+    heap_ff_for_each(kmalloc_heap(), show_block, &blocks);
+    if (blocks.shown == 0) {
+        kputs("  none\n");
+    }
+    kputs(STYLE_HEAD "vmalloc ranges:           bytes\n" STYLE_OFF);
+    vmalloc_for_each(show_vmalloc, &ranges);
+    if (ranges.shown == 0) {
+        kputs("  none\n");
+    }
+    return 0;
+}
+
+static void show_held(const struct held *h)
+{
+    char size[FMT_BYTES_MAX], kind[16];
+
+    if (h->kind == HELD_FRAMES) {
+        fmt_s(kind, sizeof(kind), "frames, order %u", h->order);
+    } else {
+        fmt_s(kind, sizeof(kind), "%s", kind_names[h->kind]);
+    }
+    kprintf("%3u  %016llx %14llu %10s  %s\n", (unsigned)(h - held) + 1,
+            (unsigned long long)(uint64_t)h->ptr, (unsigned long long)h->nbytes,
+            fmt_bytes(size, h->nbytes), kind);
+}
+
+static int list_held(void)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < MAX_HELD; i++) {
+        if (held[i].kind == HELD_NONE) {
+            continue;
+        }
+        if (n++ == 0) {
+            kputs(STYLE_HEAD " ID  address                   bytes       size  from\n" STYLE_OFF);
+        }
+        show_held(&held[i]);
+    }
+    kprintf("%u allocations held\n", n);
+    return 0;
+}
+
+/* Get the memory that *h describes; false if there is none. */
+static bool acquire(struct held *h, uint64_t align)
+{
+    pfn_t pfn;
+
+    switch (h->kind) {
+    case HELD_FRAMES:
+        pfn = pmm_get(vm_pmm, h->order);
+        h->ptr = pfn_is_none(pfn) ? NULL : port_ptr(pa_of_pfn(pfn));
+        break;
+    case HELD_VMALLOC:
+        h->ptr = vmalloc(h->nbytes, "alloc");
+        break;
+    default:
+        h->ptr = align != 0 ? kmalloc_aligned(h->nbytes, align) : kmalloc(h->nbytes);
+    }
+    return h->ptr != NULL;
+}
+
+static void release(const struct held *h)
+{
+    switch (h->kind) {
+    case HELD_FRAMES:
+        pmm_put(vm_pmm, pfn_of_pa(pa_make((uint64_t)h->ptr - vm_layout.direct_va)), h->order);
+        break;
+    case HELD_VMALLOC:
+        vfree(h->ptr);
+        break;
+    default:
+        kfree(h->ptr);
+    }
+}
+
+static int cmd_alloc(int argc, char **argv)
+{
+    struct held want = { .kind = HELD_KMALLOC };
+    struct held *slot = held;
+    uint64_t align = 0, order;
+    struct args a;
+
+    if (!args_parse(&a, argc, argv, "va:f:", 0, 1) || !args_at_most_one(&a, "va") ||
+        !args_at_most_one(&a, "vf") || !args_at_most_one(&a, "af")) {
+        return 1;
+    }
+    if (args_has(&a, 'f')) {
+        if (a.n != 0) {
+            return args_fail(&a, "-f ORDER says the size: N has no place beside it");
+        }
+        if (!args_number(&a, "ORDER", args_value(&a, 'f'), 0, PMM_MAX_ORDER, &order)) {
+            return 1;
+        }
+        want.kind = HELD_FRAMES;
+        want.order = (unsigned)order;
+        want.nbytes = MM_PAGE_SIZE << order;
+    } else if (a.n == 0) {
+        return argc == 1 ? list_held() : args_fail(&a, "N is missing");
+    } else if (!args_number(&a, "N", a.operand[0], 0, UINT64_MAX, &want.nbytes)) {
+        return 1;
+    }
+    if (args_has(&a, 'a')) {
+        if (!args_number(&a, "ALIGN", args_value(&a, 'a'), 1, UINT64_C(1) << 62, &align)) {
+            return 1;
+        }
+        if (!mm_is_pow2(align)) {
+            return args_fail(&a, "ALIGN: %llu is no power of two", (unsigned long long)align);
+        }
+    }
+    want.kind = args_has(&a, 'v') ? HELD_VMALLOC : want.kind;
+
+    while (slot < held + MAX_HELD && slot->kind != HELD_NONE) {
+        slot++;
+    }
+    if (slot == held + MAX_HELD) {
+        return args_error(&a, "%u allocations are held already: free one first", MAX_HELD);
+    }
+    if (!acquire(&want, align)) {
+        return args_error(&a, "out of memory: there is no such block");
+    }
+    *slot = want;
+    pattern_fill(slot->ptr, slot->nbytes, (uint64_t)slot->ptr);
+    show_held(slot);
+    return 0;
+}
+
+/* 0, or 1 if the pattern is damaged. The memory is given back either way. */
+static int free_held(const struct args *a, struct held *h)
+{
+    size_t bad = pattern_verify(h->ptr, h->nbytes, (uint64_t)h->ptr);
+    unsigned id = (unsigned)(h - held) + 1;
+    char size[FMT_BYTES_MAX];
+
+    release(h);
+    h->kind = HELD_NONE;
+    if (bad != h->nbytes) {
+        return args_error(a, "ID %u was damaged: byte %zu, at 0x%llx, is not as alloc left it", id,
+                          bad, (unsigned long long)((uint64_t)h->ptr + bad));
+    }
+    kprintf("%u: %s given back, contents intact\n", id, fmt_bytes(size, h->nbytes));
+    return 0;
+}
+
+static int cmd_free(int argc, char **argv)
+{
+    int status = 0;
+    struct args a;
+    uint64_t id;
+
+    if (!args_parse(&a, argc, argv, "a", 0, 1)) {
+        return 1;
+    }
+    if (args_has(&a, 'a') ? a.n != 0 : a.n == 0) {
+        return args_fail(&a, "either an ID or -a");
+    }
+    if (args_has(&a, 'a')) {
+        for (struct held *h = held; h < held + MAX_HELD; h++) {
+            status |= h->kind != HELD_NONE ? free_held(&a, h) : 0;
+        }
+        return status;
+    }
+    if (!args_number(&a, "ID", a.operand[0], 1, MAX_HELD, &id)) {
+        return 1;
+    }
+    if (held[id - 1].kind == HELD_NONE) {
+        return args_error(&a, "nothing is held under ID %llu; \"alloc\" lists what is",
+                          (unsigned long long)id);
+    }
+    return free_held(&a, &held[id - 1]);
+}
+
+MONITOR_COMMAND(heap) = {
+    .name = "heap",
+    .args = "[-b]",
+    .brief = "kmalloc's free blocks and vmalloc's ranges",
+    .help =
+        "kmalloc takes the free block at the lowest address that fits; they are listed in that\n"
+        "order. Its arenas are runs of frames. vmalloc ranges have a guard page on each side.\n"
+        "  -b  all blocks, used ones too\n",
+    .run = cmd_heap,
+};
+
+MONITOR_COMMAND(alloc) = {
+    .name = "alloc",
+    .args = "[N [-a ALIGN | -v] | -f ORDER]",
+    .brief = "allocate memory and fill it with a pattern; alone: list it",
+    .help = "N bytes from kmalloc, at a multiple of ALIGN, or from vmalloc (-v); or a block of\n"
+            "2^ORDER frames (-f). The ID it gets is for free, which looks whether the pattern is\n"
+            "still there.\n",
+    .run = cmd_alloc,
+};
+
+MONITOR_COMMAND(free_) = {
+    .name = "free",
+    .args = "ID | -a",
+    .brief = "give back what alloc got, after a look at its contents",
+    .help = "  -a  all of it\n",
+    .run = cmd_free,
+};
