@@ -2,13 +2,19 @@
  * heap_ff.h - first fit in address order.
  *
  * Model:    a heap owns arenas, ranges of memory that it was given or fetched from its backing. A
- * request gets the lowest-addressed free block that fits, exactly; what is freed merges with its
- * free neighbours at once. Requests are rounded up to 16 bytes and every pointer is at least
- * 16-byte aligned. Locking:  one lock per heap, rank MM_RANK_HEAP, taken inside; the backing is
- * called with it held. None of these calls sleeps. Memory:   block headers lie in the arenas.
- * `struct heap_ff` is the caller's and must outlive its blocks. Errors:   out of memory is NULL.
- * Freeing what was not given, twice, or after its header was damaged stops the machine, saying
- * which.
+ *           request gets the lowest-addressed free block that fits, exactly; what is freed merges
+ *           with its free neighbours at once, but never across two arenas. Requests are rounded up
+ *           to 16 bytes and every pointer is at least 16-byte aligned.
+ *
+ * Locking:  one lock per heap, rank MM_RANK_HEAP, taken inside; the backing is called with it held.
+ *           None of these calls sleeps.
+ *
+ * Memory:   block headers lie in the arenas. `struct heap_ff` is the caller's, outlives its blocks
+ *           and stays where it is: headers are sealed with its address.
+ *
+ * Errors:   out of memory is NULL. Freeing, resizing or measuring what was not given, was freed
+ *           already, or whose header was damaged stops the machine, saying which and who asked; so
+ *           does any call that meets a damaged header on its way.
  */
 #ifndef MM_HEAP_FF_H
 #define MM_HEAP_FF_H
@@ -43,8 +49,8 @@ struct heap_ff {
 
 struct heap_ff_stats {
     size_t arena_bytes;
-    size_t used_bytes; /* headers included */
-    size_t free_bytes;
+    size_t used_bytes;   /* headers included */
+    size_t free_bytes;   /* headers included */
     size_t largest_free; /* largest request that would succeed without growing */
     size_t nused, nfree, narenas;
 };
@@ -60,8 +66,8 @@ struct heap_ff_view {
 /* `backing` may be NULL; it is copied. */
 void heap_ff_init(struct heap_ff *h, const struct mm_backing *backing);
 
-/* Add [base, base + nbytes) as an arena that stays for ever. Errors: MM_EINVAL: too small, wraps,
- * or overlaps an arena. */
+/* Add [base, base + nbytes) as an arena that stays for ever. Errors: MM_EINVAL: too small, more
+ * than 128 TiB, wraps, or overlaps an arena. */
 MM_MUST_CHECK mm_err_t heap_ff_add_arena(struct heap_ff *h, void *base, size_t nbytes);
 
 /* `nbytes` of 0 gets a block of the smallest size. NULL when out of memory. Contents undefined. */

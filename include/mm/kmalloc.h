@@ -2,8 +2,13 @@
  * kmalloc.h - the kernel's malloc.
  *
  * Model:    one first-fit heap whose arenas are runs of frames seen through the direct map, so
- * memory is physically contiguous. Locking:  as heap_ff.h and pmm.h; interrupt handlers may call.
- * Nothing sleeps.
+ *           memory is physically contiguous. It fetches 64 frames at least, more when it is larger,
+ *           fewer when memory is fragmented. Runs that become empty go back, but for one that is
+ *           kept for the next time.
+ *
+ * Locking:  as heap_ff.h and pmm.h; interrupt handlers may call. Nothing sleeps.
+ *
+ * Errors:   as heap_ff.h.
  */
 #ifndef MM_KMALLOC_H
 #define MM_KMALLOC_H
