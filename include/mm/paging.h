@@ -180,8 +180,8 @@ void pt_for_each_table(const struct pagetable *pt,
  */
 void pt_flags_text(unsigned flags, char buf[16]);
 
-/* NULL if the invariants of paging.c hold, else the first broken one as text. Reads only, no lock.
- * O(tables). */
+/* NULL if the invariants of mm/paging/check.c hold, else the first broken one as text. Reads only,
+ * no lock, and ends on any contents. O(tables). */
 const char *pt_check(const struct pagetable *pt);
 
 #endif

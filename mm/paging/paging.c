@@ -54,8 +54,7 @@
 /* The highest level that has leaves: 1 GiB, in a PDPT. */
 #define LEAF_LEVEL_MAX 3u
 
-/* ---- frames in hand ----------------------------------------------------------------------------
- */
+/* ---- frames in hand -------------------------------------------------------------------------- */
 
 /*
  * Table frames that are ours but in no tree, in a list through their first words: reserved, or
@@ -105,8 +104,7 @@ static mm_err_t spare_reserve(struct pagetable *pt, uint64_t count, struct spare
     return MM_OK;
 }
 
-/* ---- finding the way ----------------------------------------------------------------------------
- */
+/* ---- finding the way ------------------------------------------------------------------------- */
 
 /* The entry for `va` that ends the walk: a leaf, or not present, or in a table of level `stop`. */
 static pte_t *descend(const struct pagetable *pt, uint64_t va, unsigned stop, unsigned *level)

@@ -53,8 +53,9 @@ static inline uint64_t pt_table_tag(pa_t table, uint64_t va, unsigned level)
     return z ^ z >> 31;
 }
 
-/* PT_* of leaf `e`, whose rights have been narrowed by the entries above it. */
-unsigned pt_flags_of(const struct pagetable *pt, pte_t e);
+/* PT_* of leaf `e`, whose rights have been narrowed by the entries above it. Without EFER.NXE, NX
+ * is reserved and so clear: then everything is executable here too. */
+unsigned pt_flags_of(pte_t e);
 
 /* The root's "entry": what the walk from it may do at most. */
 #define PT_ALL_RIGHTS ((pte_t){ PTE_W | PTE_U })

@@ -11,7 +11,7 @@
  */
 #include "tree.h"
 
-unsigned pt_flags_of(const struct pagetable *pt, pte_t e)
+unsigned pt_flags_of(pte_t e)
 {
     /* By PWT and PCD: indexes 0 to 3 of PT_PAT_VALUE. We never write UC- (PCD alone), which lets an
      * MTRR make it write-combining; it is uncached to us. */
@@ -19,9 +19,9 @@ unsigned pt_flags_of(const struct pagetable *pt, pte_t e)
     unsigned flags = type[((e.v & PTE_PWT) != 0) + 2 * ((e.v & PTE_PCD) != 0)];
 
     flags |= (e.v & PTE_W) != 0 ? PT_WRITE : 0;
-    flags |= (e.v & PTE_NX) == 0 || !pt->feat.nx ? PT_EXEC : 0;
+    flags |= (e.v & PTE_NX) == 0 ? PT_EXEC : 0;
     flags |= (e.v & PTE_U) != 0 ? PT_USER : 0;
-    flags |= (e.v & PTE_G) != 0 && pt->feat.global ? PT_GLOBAL : 0;
+    flags |= (e.v & PTE_G) != 0 ? PT_GLOBAL : 0;
     flags |= (e.v & PTE_SW_WX) != 0 ? PT_WX_OK : 0;
     return flags;
 }
@@ -131,7 +131,7 @@ void pt_walk(const struct pagetable *pt, uint64_t va, struct pt_walk *w)
             w->present = pte_present(e);
             if (w->present) {
                 w->pa = pa_make(pte_addr(e, level) + (va & (pte_span(level) - 1)));
-                w->flags = pt_flags_of(pt, rights);
+                w->flags = pt_flags_of(rights);
             }
             return;
         }
@@ -153,7 +153,7 @@ void pt_for_each(const struct pagetable *pt, bool (*fn)(void *ctx, const struct 
         }
         uint64_t pa = pte_addr(c.leaf, c.level), span = pte_span(c.level);
         uint64_t nbytes = (1 + pt_cursor_pass_alike(&c)) * span;
-        unsigned flags = pt_flags_of(pt, c.leaf);
+        unsigned flags = pt_flags_of(c.leaf);
 
         if (run.nbytes != 0 && run.va + run.nbytes == c.leaf_va && run.pa.v + run.nbytes == pa &&
             run.leaf_bytes == span && run.flags == flags) {

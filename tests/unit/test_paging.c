@@ -22,8 +22,7 @@
 /* Bytes that one entry spans, by level. */
 static const uint64_t span_of[] = { 0, 4 * KIB, 2 * MIB, GIB, 512 * GIB, 256 * TIB };
 
-/* ---- table frames -------------------------------------------------------------------------------
- */
+/* ---- table frames ---------------------------------------------------------------------------- */
 
 #define NFRAMES     1100
 #define FRAMES_BASE UINT64_C(0x5000000)
@@ -155,8 +154,7 @@ static void assert_tables_unchanged(uint64_t nout)
     }
 }
 
-/* ---- page tables --------------------------------------------------------------------------------
- */
+/* ---- page tables ----------------------------------------------------------------------------- */
 
 static const struct pt_features rich = {
     .levels = 4, .nx = true, .page1g = true, .global = true, .pa_bits = 46
@@ -541,6 +539,8 @@ static void test_bad_arguments(void **state)
             { high, -high + P4K },
             { 0, UINT64_MAX & ~(P4K - 1) },
             { UINT64_C(1) << 63, P4K },
+            { 2 * P4K, -P4K }, /* wraps into its own half */
+            { -P4K, -P4K },
         };
         struct pagetable pt;
 
@@ -1040,15 +1040,16 @@ static void test_for_each(void **state)
             { P4K, 2 * P4K, { 5 * P4K }, P4K, 0 },
             { 3 * P4K, P4K, { 9 * P4K }, P4K, 0 },         /* physical addresses jump */
             { 4 * P4K, P4K, { 10 * P4K }, P4K, PT_WRITE }, /* rights change */
-            { 6 * P4K, P4K, { 12 * P4K }, P4K, PT_WRITE }, /* a hole */
+            { 6 * P4K, P4K, { 11 * P4K }, P4K, PT_WRITE }, /* a hole, in va only */
             { P2M - P4K, P4K, { P2M - P4K }, P4K, PT_WRITE },
-            { P2M, GIB - P2M, { P2M }, P2M, PT_WRITE },                   /* leaves grow */
-            { GIB, 3 * GIB, { GIB }, GIB, PT_WRITE },                     /* and grow */
-            { 512 * GIB - GIB, 2 * GIB, { 5 * GIB }, GIB, PT_WRITE },     /* across tables */
-            { end - P4K, P4K, { GIB }, P4K, PT_USER },                    /* the last below */
-            { high, P4K, { GIB + P4K }, P4K, PT_GLOBAL },                 /* the first above */
-            { high + 512 * GIB - P2M, 2 * P2M, { 0 }, P2M, PT_UC },       /* across, upper half */
-            { -(2 * P4K), 2 * P4K, { 8 * GIB }, P4K, PT_WC | PT_GLOBAL }, /* the last of all */
+            { P2M, GIB - P2M, { P2M }, P2M, PT_WRITE },                     /* leaves grow */
+            { GIB, 3 * GIB, { GIB }, GIB, PT_WRITE },                       /* and grow */
+            { 512 * GIB - GIB, 2 * GIB, { 5 * GIB }, GIB, PT_WRITE },       /* across tables */
+            { end - 2 * P4K, P4K, { GIB - P4K }, P4K, PT_USER | PT_WRITE }, /* one bit */
+            { end - P4K, P4K, { GIB }, P4K, PT_USER },                      /* the last below */
+            { high, P4K, { GIB + P4K }, P4K, PT_GLOBAL },                   /* the first above */
+            { high + 512 * GIB - P2M, 2 * P2M, { 0 }, P2M, PT_UC },         /* across, upper half */
+            { -(2 * P4K), 2 * P4K, { 8 * GIB }, P4K, PT_WC | PT_GLOBAL },   /* the last of all */
         };
         struct list l = { .n = 0 };
         struct pagetable pt;
@@ -1228,8 +1229,22 @@ static void test_share_upper(void **state)
             assert_int_equal(entries(a.root.v)[i], entries(kernel.root.v)[i]);
             assert_missing(&a, high + (i - 256) * slot, levels - 1);
         }
-        assert_int_equal(kernel.ntables, 1 + 256 + levels - 1);
+        assert_int_equal(kernel.ntables, 1 + 256 + levels - 1); /* the lower page's */
         assert_sound(pt_check(&kernel));
+
+        /* the lender's lower half comes and goes as before */
+        uint64_t *link = &entries(look(&kernel, GIB).links[levels] &
+                                  UINT64_C(0x000ffffffffff000))[GIB / span_of[levels - 1]];
+        uint64_t was_link = *link;
+
+        *link = 0;
+        assert_ptr_equal(strstr(pt_check(&kernel), "P7"), pt_check(&kernel));
+        *link = was_link;
+        begin_call();
+        assert_int_equal(pt_unmap(&kernel, GIB, P4K), MM_OK);
+        assert_int_equal(kernel.ntables, 1 + 256);
+        assert_sound(pt_check(&kernel));
+        map(&kernel, GIB, 0, P4K, 0);
 
         /* the borrower's own half is its own; the other it sees but can't edit */
         map(&kernel, high, 0, P4K, 0);
