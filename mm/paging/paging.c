@@ -155,8 +155,7 @@ static unsigned slots_cut(uint64_t va, uint64_t end, unsigned level, bool head, 
     return (unsigned)head + (unsigned)tail;
 }
 
-/* ---- writing
- * -------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Let `entry`, in a table of `level` + 1, link `table` as the table of `level` for `va`. */
 static void link_table(struct pagetable *pt, pte_t *entry, pa_t table, uint64_t va, unsigned level)
@@ -236,8 +235,7 @@ static void split_at(struct pagetable *pt, uint64_t at, struct spare *s)
     }
 }
 
-/* ---- map
- * ------------------------------------------------------------------------------------------ */
+/* ---- map ------------------------------------------------------------------------------------- */
 
 /* The bits of a leaf, but for address and size. */
 static uint64_t leaf_bits(const struct pagetable *pt, unsigned flags)
@@ -378,8 +376,7 @@ static mm_err_t map_locked(struct pagetable *pt, uint64_t va, pa_t pa, uint64_t 
     return MM_OK;
 }
 
-/* ---- unmap
- * ---------------------------------------------------------------------------------------- */
+/* ---- unmap ----------------------------------------------------------------------------------- */
 
 static bool table_is_empty(const pte_t *table)
 {
@@ -456,8 +453,7 @@ static mm_err_t unmap_locked(struct pagetable *pt, uint64_t va, uint64_t nbytes)
     return MM_OK;
 }
 
-/* ---- protect
- * -------------------------------------------------------------------------------------- */
+/* ---- protect --------------------------------------------------------------------------------- */
 
 /* Leaf `e` with `bits` of leaf_bits() in place of its own. */
 static pte_t leaf_with(pte_t e, unsigned level, uint64_t bits)
@@ -533,8 +529,7 @@ static mm_err_t protect_locked(struct pagetable *pt, uint64_t va, uint64_t nbyte
     return MM_OK;
 }
 
-/* ---- public
- * --------------------------------------------------------------------------------------- */
+/* ---- public ---------------------------------------------------------------------------------- */
 
 mm_err_t pt_init(struct pagetable *pt, const struct pt_features *feat,
                  const struct pt_frames *frames)

@@ -257,8 +257,7 @@ static void assert_missing(const struct pagetable *pt, uint64_t va, unsigned lev
 #define LOW_END(levels)    ((levels) == 4 ? UINT64_C(1) << 47 : UINT64_C(1) << 56)
 #define HIGH_START(levels) (-LOW_END(levels))
 
-/* ---- tests: making
- * ------------------------------------------------------------------------------- */
+/* ---- tests: making --------------------------------------------------------------------------- */
 
 static void test_init(void **state)
 {
@@ -318,8 +317,7 @@ static void test_pat_value(void **state)
     }
 }
 
-/* ---- tests: single leaves
- * ------------------------------------------------------------------------- */
+/* ---- tests: single leaves -------------------------------------------------------------------- */
 
 /* Flags, and the leaf's bits but for PS and address, with NX and PGE. By hand: P 1, W 2, U 4, PWT
  * 8, PCD 10, A 20, D 40, G 100, ours 200. */
@@ -513,8 +511,7 @@ static void test_edges(void **state)
     }
 }
 
-/* ---- tests: refusals
- * ------------------------------------------------------------------------------ */
+/* ---- tests: refusals ------------------------------------------------------------------------- */
 
 static void test_bad_arguments(void **state)
 {
@@ -750,8 +747,7 @@ static void test_all_or_nothing(void **state)
     }
 }
 
-/* ---- tests: splitting
- * ----------------------------------------------------------------------------- */
+/* ---- tests: splitting ------------------------------------------------------------------------ */
 
 /* Unmapping one page of 1 GiB leaves 511 leaves of 2 MiB and 511 pages that say what it said, for
  * every kind of leaf, and with bits planted that only others set: PAT, and A and D of user pages.
@@ -805,8 +801,7 @@ static void test_split(void **state)
     }
 }
 
-/* ---- tests: unmap, protect, and the TLB
- * ----------------------------------------------------------- */
+/* ---- tests: unmap, protect, and the TLB ------------------------------------------------------ */
 
 static void test_unmap(void **state)
 {
@@ -939,8 +934,7 @@ static void test_protect(void **state)
     destroy(&pt);
 }
 
-/* ---- tests: reading
- * ------------------------------------------------------------------------------- */
+/* ---- tests: reading -------------------------------------------------------------------------- */
 
 static void test_walk(void **state)
 {
@@ -1155,8 +1149,7 @@ static void test_flags_text(void **state)
     }
 }
 
-/* ---- tests: the shared upper half
- * ------------------------------------------------------------------ */
+/* ---- tests: the shared upper half ------------------------------------------------------------ */
 
 static void test_share_upper(void **state)
 {
@@ -1301,8 +1294,7 @@ static void test_share_borrowed(void **state)
     pool.nout = 0;
 }
 
-/* ---- tests: damage
- * ---------------------------------------------------------------------------------- */
+/* ---- tests: damage --------------------------------------------------------------------------- */
 
 static void assert_broken(const struct pagetable *pt, const char *rule)
 {
@@ -1515,8 +1507,7 @@ static void test_random_damage(void **state)
     }
 }
 
-/* ---- tests: at random, against a model
- * ---------------------------------------------------------------- */
+/* ---- tests: at random, against a model ------------------------------------------------------- */
 
 #define UNITS 1536
 
@@ -1743,8 +1734,7 @@ static void test_random(void **state)
     }
 }
 
-/* ---- tests: size
- * ---------------------------------------------------------------------------------- */
+/* ---- tests: size ----------------------------------------------------------------------------- */
 
 /* The direct map of a large machine: as many tables as there must be, and not one more. */
 static void test_terabyte(void **state)
