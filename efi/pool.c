@@ -59,7 +59,7 @@ fw_status_t pool_alloc(struct pool *p, uint64_t nbytes, uint64_t align, uint64_t
     }
     npages = fw_round_up(nbytes, STUB_PAGE) / STUB_PAGE;
     s = pool_take(p, npages + extra, max, &got);
-    if (fw_failed(s)) {
+    if (fw_failed(s) && extra != 0) {
         extra = 0;
         s = pool_take(p, npages, max, &got);
     }
