@@ -42,8 +42,8 @@ static struct {
     uint64_t tail, head;
     uint64_t count;
     uint64_t tsc_base, tsc_per_us; /* the latter 0: no clock yet */
-    enum log_level console_level;
-} store = { .console_level = LOG_INFO };
+} store;
+static enum log_level console_level = LOG_INFO;
 
 static struct record *record_at(uint64_t position)
 {
@@ -125,7 +125,7 @@ static void log_v(enum log_level level, const char *fmt, va_list ap)
     struct log_view v = { .text = text, .nbytes = n, .level = level, .tsc = rdtsc() };
 
     append_locked(level, v.tsc, text, n);
-    if (level <= store.console_level) {
+    if (level <= console_level) {
         make_stamp_locked(v.stamp, v.tsc);
         console_write_locked(line, log_format_line(line, &v));
     }
@@ -164,9 +164,10 @@ size_t log_format_line(char line[LOG_LINE_MAX], const struct log_view *v)
 
 void log_set_clock(uint64_t tsc_base, uint64_t tsc_per_us)
 {
+    MM_ASSERT(tsc_per_us > 0);
+
     uint64_t irq = console_lock();
 
-    MM_ASSERT(tsc_per_us > 0);
     store.tsc_base = tsc_base;
     store.tsc_per_us = tsc_per_us;
     console_unlock(irq);
@@ -176,13 +177,13 @@ void log_set_console_level(enum log_level level)
 {
     uint64_t irq = console_lock();
 
-    store.console_level = level;
+    console_level = level;
     console_unlock(irq);
 }
 
 bool log_on_console(enum log_level level)
 {
-    return level <= store.console_level;
+    return level <= console_level;
 }
 
 static const char *const level_names[] = {
@@ -260,7 +261,7 @@ void log_for_each(bool (*fn)(void *ctx, const struct log_view *v), void *ctx)
 void log_panic_mode(void)
 {
     console_panic_mode();
-    store.console_level = LOG_DEBUG;
+    console_level = LOG_DEBUG;
 }
 
 static const char *check_locked(void)

@@ -43,7 +43,7 @@ bool opts_get(const char *key, char *buf, size_t n)
 
 bool opts_flag(const char *key)
 {
-    char value[4];
+    char value[8]; /* longer than any word that means no */
 
     if (!opts_get(key, value, sizeof(value))) {
         return false;
