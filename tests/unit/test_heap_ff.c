@@ -624,6 +624,38 @@ static void aligned_splits_the_front_off(void **state)
     assert_non_null(heap_ff_alloc_aligned(&heap, 10, 1));
 }
 
+/* No more than was asked for, where alignment is worst: 16 modulo every power of two. */
+static void *exact_get(void *ctx, size_t nbytes, size_t *got)
+{
+    *got = nbytes;
+    return (unsigned char *)ctx + 16;
+}
+
+static void exact_put(void *ctx, void *base, size_t nbytes)
+{
+    (void)nbytes;
+    assert_ptr_equal(base, (unsigned char *)ctx + 16);
+}
+
+static void aligned_fits_in_what_it_fetched(void **state)
+{
+    struct mm_backing b = { exact_get, exact_put, pool };
+
+    (void)state;
+    heap_ff_init(&heap, &b);
+    for (size_t align = 1; align <= 65536; align *= 2) {
+        for (size_t nbytes = 0; nbytes < 70; nbytes++) {
+            void *ptr = heap_ff_alloc_aligned(&heap, nbytes, align);
+
+            assert_non_null(ptr);
+            assert_int_equal((uintptr_t)ptr % align, 0);
+            assert_sound(heap_ff_check(&heap));
+            heap_ff_free(&heap, ptr);
+            assert_int_equal(heap.arena_bytes, 0);
+        }
+    }
+}
+
 static void sizes_do_not_overflow(void **state)
 {
     static const size_t huge[] = { SIZE_MAX,      SIZE_MAX - 15, SIZE_MAX - 16, SIZE_MAX - 31,
@@ -770,6 +802,16 @@ static void threads_share_a_heap(void **state)
 
 /* ---- callers who break the rules ---- */
 
+static void assert_broken(const char *number)
+{
+    const char *broken = heap_ff_check(&heap);
+
+    assert_non_null(broken);
+    if (strncmp(broken, number, strlen(number)) != 0) {
+        fail_msg("%s instead of %s", broken, number);
+    }
+}
+
 static void alloc_and_forget(size_t nbytes)
 {
     void *ptr = heap_ff_alloc(&heap, nbytes);
@@ -816,6 +858,17 @@ static void stops_on_double_free(void **state)
     heap_ff_free(&heap, c); /* c's head disappears into b's */
     assert_panics(realloc_and_forget(c, 5), "realloc(");
     assert_non_null(strstr(host_panic_text, "it was freed already"));
+
+    fresh(4096);
+    get(10);
+    get(10);
+    get(10);
+    get(10);
+    heap_ff_free(&heap, c);
+    heap_ff_free(&heap, b);
+    assert_ptr_equal(get(48), b); /* over c; its payload is written, its head not yet */
+    memset(c, 0, 16);
+    assert_panics(heap_ff_free(&heap, c), "it was freed already");
 
     fresh(4096);
     get(10);
@@ -886,6 +939,48 @@ static void stops_on_every_flipped_bit(void **state)
     }
 }
 
+/* Each bit of the links, too: a free block is damaged if one flips. */
+static void checker_sees_every_flipped_link(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 128; bit++) {
+        unsigned char *a;
+
+        fresh(4096);
+        a = get(100);
+        get(100);
+        heap_ff_free(&heap, a);
+        a[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        assert_broken("H3");
+    }
+}
+
+/*
+ * Blocks a x b y w c z, with a, b and c free and either a or c damaged. Freeing y joins it to b,
+ * whose links then lead to new places: before a and c are sealed anew, they are looked at.
+ */
+static void stops_before_damage_is_sealed(bool damage_first)
+{
+    unsigned char *block[7];
+
+    fresh(4096);
+    for (size_t i = 0; i < MM_COUNTOF(block); i++) {
+        block[i] = get(100);
+    }
+    heap_ff_free(&heap, block[0]);
+    heap_ff_free(&heap, block[2]);
+    heap_ff_free(&heap, block[5]);
+    block[damage_first ? 0 : 5][3] ^= 0x10;
+    assert_panics(heap_ff_free(&heap, block[3]), "a free block was written to");
+}
+
+static void damage_is_not_laundered(void **state)
+{
+    (void)state;
+    stops_before_damage_is_sealed(true);
+    stops_before_damage_is_sealed(false);
+}
+
 static void stops_on_overflow_and_use_after_free(void **state)
 {
     unsigned char *a, *b;
@@ -943,14 +1038,102 @@ static void stops_on_lying_backing(void **state)
 
 /* ---- the checker ---- */
 
-static void assert_broken(const char *number)
+/*
+ * A forger who knows how heads are sealed: what is planted this way no seal gives away. A head is
+ * two words, with half of the seal in the top 16 bits of each; FREE is 1 and USED is 2 in the low
+ * bits of the first; a free one is followed by its two links.
+ */
+static uint64_t mix(uint64_t x, uint64_t v)
 {
-    const char *broken = heap_ff_check(&heap);
+    x = (x ^ v) * UINT64_C(0x9e3779b97f4a7c15);
+    return x ^ x >> 32;
+}
 
-    assert_non_null(broken);
-    if (strncmp(broken, number, strlen(number)) != 0) {
-        fail_msg("%s instead of %s", broken, number);
+static uint64_t mix_start(const void *at)
+{
+    return mix(UINT64_C(0x6c6f742e706c6174) ^ (uintptr_t)&heap, (uintptr_t)at);
+}
+
+static void forge_head(unsigned char *ptr, uint64_t size_and_state, uint64_t below)
+{
+    uint64_t *head = (uint64_t *)(void *)(ptr - 16);
+    uint64_t x = mix(mix(mix_start(head), size_and_state), below);
+
+    if (size_and_state % 16 == 1) {
+        x = mix(mix(x, head[2]), head[3]);
     }
+    head[0] = size_and_state | (x >> 16 & 0xffff) << 48;
+    head[1] = below | (x & 0xffff) << 48;
+}
+
+/* An arena's header: next, base, nbytes, end mark, whether it is the backing's, seal. */
+static void forge_arena(unsigned char *base, size_t word, uint64_t value)
+{
+    uint64_t *header = (uint64_t *)(void *)base;
+
+    header[word] = value;
+    header[5] = mix_start(base);
+    for (size_t i = 0; i < 5; i++) {
+        header[5] = mix(header[5], header[i]);
+    }
+}
+
+static void checker_finds_forgeries(void **state)
+{
+    unsigned char *a, *b, *c;
+    uint64_t *arena = (uint64_t *)(void *)pool;
+
+    (void)state;
+    fresh(4096);
+    a = get(100);
+    b = get(100);
+    c = get(100);
+    forge_head(b, 128 | 2, 128); /* as it was */
+    forge_arena(pool, 4, 0);
+    assert_sound(heap_ff_check(&heap));
+    forge_head(b, 112 | 2, 128); /* ends inside itself, where no head is */
+    assert_broken("H3");
+    forge_head(b, 16 | 2, 128);
+    assert_broken("H2");
+    forge_head(b, 0 | 2, 128);
+    assert_broken("H2");
+    forge_head(b, 4096 | 2, 128);
+    assert_broken("H2");
+    forge_head(b, 128 | 3, 128);
+    assert_broken("H3");
+    forge_head(b, 128 | 2, 112);
+    assert_broken("H4");
+    forge_head(b, 128 | 2, 128);
+    forge_head(c, 128 | 1, 128); /* free, but not on the list */
+    assert_broken("H6");
+
+    fresh(4096);
+    get(100);
+    get(100);
+    get(100);
+    heap_ff_free(&heap, b);
+    forge_head(c, 128 | 1, 128);
+    assert_broken("H5");
+    forge_head(c, 128 | 2, 128);
+    forge_head(a, 128 | 1, 0);
+    assert_broken("H6");
+    forge_head(a, 128 | 2, 16);
+    assert_broken("H4");
+
+    fresh(4096);
+    forge_arena(pool, 4, 1); /* said to be the backing's, and empty */
+    assert_broken("H8");
+    forge_head(pool + 4096, 16 | 2, 16); /* the end mark */
+    assert_broken("H4");
+
+    fresh(4096);
+    assert_int_equal(heap_ff_add_arena(&heap, pool + 4096, 4096), MM_OK);
+    forge_arena(pool, 2, 4097);
+    assert_broken("H1");
+    forge_arena(pool, 2, 4096);
+    assert_sound(heap_ff_check(&heap));
+    forge_arena(pool + 4096, 0, (uintptr_t)arena); /* a circle */
+    assert_broken("H1");
 }
 
 static void checker_finds_planted_damage(void **state)
@@ -1001,6 +1184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layout_by_hand),
         cmocka_unit_test(aligned_splits_the_front_off),
+        cmocka_unit_test(aligned_fits_in_what_it_fetched),
         cmocka_unit_test(sizes_do_not_overflow),
         cmocka_unit_test(realloc_by_hand),
         cmocka_unit_test(arenas_are_refused),
@@ -1013,9 +1197,12 @@ int main(void)
         cmocka_unit_test(stops_on_pointers_never_given),
         cmocka_unit_test(stops_on_forged_header),
         cmocka_unit_test(stops_on_every_flipped_bit),
+        cmocka_unit_test(checker_sees_every_flipped_link),
+        cmocka_unit_test(damage_is_not_laundered),
         cmocka_unit_test(stops_on_overflow_and_use_after_free),
         cmocka_unit_test(stops_on_lying_backing),
         cmocka_unit_test(checker_finds_planted_damage),
+        cmocka_unit_test(checker_finds_forgeries),
     };
 
     return cmocka_run_group_tests_name("heap_ff", tests, NULL, NULL);
