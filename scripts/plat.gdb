@@ -81,9 +81,9 @@ class PlatAttach(gdb.Command):
     def invoke(self, argument, from_tty):
         gdb.execute("target remote " + os.environ.get("PLAT_GDB", "localhost:1234"),
                     to_string=True)
-        print("waiting for firmware to start the kernel")
-        for _ in range(300):
-            self.run_for(1)
+        print("waiting for firmware to start the kernel; a SIGINT is each look at how far it is")
+        for _ in range(150):
+            self.run_for(2)
             if plat_rip() < IMAGE_BASE:
                 continue
             if PlatSymbols.loaded is None:
