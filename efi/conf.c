@@ -28,7 +28,8 @@ struct conf_oddities {
     bool foreign; /* characters that are not ASCII; in comments they are fine */
 };
 
-/* One character of any encoding, as ASCII: NUL becomes a space, what has no ASCII '?'. */
+/* One character of any encoding, as ASCII: NUL becomes a space, what has no ASCII '?', and CR a
+ * line end, so that a quote which is never closed does not take it into its value. */
 static char conf_ascii(uint32_t c, struct conf_oddities *odd)
 {
     if (c == 0) {
@@ -39,7 +40,7 @@ static char conf_ascii(uint32_t c, struct conf_oddities *odd)
         odd->foreign = true;
         return '?';
     }
-    return (char)c;
+    return c == '\r' ? '\n' : (char)c;
 }
 
 /* Turn text[0, len) to ASCII in place; returns the new length, never more than the old one. */

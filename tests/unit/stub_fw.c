@@ -164,7 +164,7 @@ static fw_status_t stub_get_map(struct fw_map *m)
     if (call >= stub_fw.map_error_at) {
         return stub_fw.map_error;
     }
-    grown += stub_fw.grow;
+    grown += call >= stub_fw.grow_at ? stub_fw.grow : 0;
     n = stub_fw_descs(descs, STUB_MAX_DESCS);
     m->nbytes = n * stub_fw.stride;
     if (m->nbytes > room) {

@@ -35,7 +35,8 @@ struct stub_fw {
     fw_status_t exit_error;        /* what exit says instead of success, once not stale */
     fw_status_t map_error;         /* what get_map says ... */
     uint32_t map_error_at;         /* ... from this call on */
-    uint32_t grow;                 /* so many descriptors more with each call of get_map */
+    uint32_t grow;                 /* so many descriptors more with each call of get_map ... */
+    uint32_t grow_at;              /* ... from this call on */
     uint32_t grow_after_exit;      /* so many more after an exit failed */
     bool leave_stride;             /* descriptor size and version are not filled in */
     uint64_t stride;               /* 48 unless a test says otherwise */
