@@ -283,15 +283,13 @@ void *vmap_phys(pa_t pa, uint64_t nbytes, unsigned flags, const char *name)
     struct range *r;
 
     MM_ASSERT((flags & (PT_EXEC | PT_USER)) == 0);
-    if (nbytes > UINT64_MAX - pa.v) {
-        return NULL;
-    }
     r = range_make(nbytes, offset, first.v & (LARGE_BYTES - 1), flags | PT_GLOBAL, name);
     if (r == NULL) {
         return NULL;
     }
     r->phys = true;
     r->pa = first;
+    /* What wraps or is beyond MAXPHYADDR is refused here. */
     if (pt_map(vm.pt, r->va, first, r->nbytes, r->flags) != MM_OK) {
         range_drop(r);
         return NULL;

@@ -73,6 +73,56 @@ static void keeps_one_run_only(void **state)
     assert_all_sound();
 }
 
+static void claim_what_is_free(uint64_t first, uint64_t n)
+{
+    for (uint64_t i = first; i < first + n; i++) {
+        pfn_t pfn = pfn_make((POOL_BASE >> 12) + i);
+
+        if (pmm_is_free(pool, pfn)) {
+            assert_int_equal(pmm_claim(pool, pfn, 1), MM_OK);
+        }
+    }
+}
+
+static bool all_free(uint64_t first, uint64_t n)
+{
+    for (uint64_t i = first; i < first + n; i++) {
+        if (!pmm_is_free(pool, pfn_make((POOL_BASE >> 12) + i))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Of two empty runs the longer one is kept, whichever comes first. */
+static void keeps_the_longer_run(void **state)
+{
+    (void)state;
+    for (unsigned order = 0; order < 2; order++) {
+        unsigned left = 0;
+        void *run[2];
+
+        pool_make(256);
+        run[0] = kmalloc(250000); /* 64 frames, and no room for the other */
+        /* Leave two runs of 8, so that 64, 32 and 16 are refused. */
+        for (uint64_t i = 0; i < 256; i += 16) {
+            bool leave = left < 2 && all_free(i, 8);
+
+            left += leave;
+            claim_what_is_free(leave ? i + 8 : i, leave ? 8 : 16);
+        }
+        assert_int_equal(pmm_free_frames(pool), 16);
+        run[1] = kmalloc(30000);
+        assert_non_null(run[0]);
+        assert_non_null(run[1]);
+        assert_int_equal(pmm_free_frames(pool), 8);
+        kfree(run[order]);
+        kfree(run[1 - order]);
+        assert_int_equal(pmm_free_frames(pool), 16); /* the 64 are kept */
+        assert_all_sound();
+    }
+}
+
 static void serves_many_mebibytes(void **state)
 {
     size_t nbytes = 8u << 20;
@@ -266,11 +316,11 @@ static void stops_on_damage(void **state)
     a = kmalloc(10);
     assert_int_equal((uintptr_t)a % 4096, RUN_OVERHEAD);
     a[8 - (int)RUN_OVERHEAD] ^= 1; /* the run's length */
-    assert_panics(kfree(a), "assertion failed");
+    assert_panics(kfree(a), "kmalloc.c:");
     pool_make(256);
     a = kmalloc(10);
     a[-(int)RUN_OVERHEAD] ^= 1; /* its frame */
-    assert_panics(kfree(a), "assertion failed");
+    assert_panics(kfree(a), "kmalloc.c:");
 }
 
 static int teardown(void **state)
@@ -285,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fetches_keeps_and_reuses_a_run),
         cmocka_unit_test(keeps_one_run_only),
+        cmocka_unit_test(keeps_the_longer_run),
         cmocka_unit_test(serves_many_mebibytes),
         cmocka_unit_test(steps_grow_with_the_heap),
         cmocka_unit_test(falls_back_to_what_fragments_allow),

@@ -23,9 +23,17 @@ static pfn_t table_get(void *ctx)
     return pmm_get(pool, 0);
 }
 
+static void (*on_table_put)(void); /* called once, when a table frame comes back */
+
 static void table_put(void *ctx, pfn_t pfn)
 {
+    void (*hook)(void) = on_table_put;
+
     (void)ctx;
+    on_table_put = NULL;
+    if (hook != NULL) {
+        hook();
+    }
     pmm_put(pool, pfn, 0);
 }
 
@@ -247,6 +255,34 @@ static void fragments_serve(void **state)
     assert_all_sound();
     vfree(a);
     assert_int_equal(pmm_free_frames(pool), before);
+    assert_all_sound();
+}
+
+/* Where there is one block of the right order, it is taken rather than four frames elsewhere. */
+static void one_block_if_there_is_one(void **state)
+{
+    void *a, *keep;
+    uint64_t pa;
+
+    (void)state;
+    window_make(256, 64);
+    keep = kmalloc(1);
+    vfree(vmalloc(PAGE, "b"));
+    assert_non_null(keep);
+    for (uint64_t i = 0; i < 256; i++) {
+        pfn_t pfn = pfn_make((POOL_BASE >> 12) + i);
+
+        /* Left free: one frame in eight, and 128 to 131. */
+        if (i % 8 != 1 && i / 4 != 32 && pmm_is_free(pool, pfn)) {
+            assert_int_equal(pmm_claim(pool, pfn, 1), MM_OK);
+        }
+    }
+    a = vmalloc(4 * PAGE, "four");
+    assert_non_null(a);
+    pa = walk((uintptr_t)a).pa.v;
+    for (uint64_t i = 0; i < 4; i++) {
+        assert_int_equal(walk((uintptr_t)a + i * PAGE).pa.v, pa + i * PAGE);
+    }
     assert_all_sound();
 }
 
@@ -616,6 +652,38 @@ static void threads_share_the_window(void **state)
 
 /* ---- callers who break the rules ---- */
 
+static void *being_freed;
+
+/* Another processor, which holds no lock, looks while vfree() unmaps. */
+static void look(void)
+{
+    uint32_t held = *port_held_ranks();
+
+    *port_held_ranks() = 0;
+    assert_int_equal(nranges(), 0);
+    *port_held_ranks() = held;
+}
+
+/* ... or frees the range a second time. */
+static void free_again(void)
+{
+    *port_held_ranks() = 0;
+    vfree(being_freed);
+}
+
+static void a_range_being_freed_is_gone(void **state)
+{
+    (void)state;
+    window_make(256, 64);
+    being_freed = vmalloc(PAGE, "a");
+    on_table_put = look;
+    vfree(being_freed);
+    assert_null(on_table_put); /* it was called */
+    being_freed = vmalloc(PAGE, "a");
+    on_table_put = free_again;
+    assert_panics(vfree(being_freed), "no such range");
+}
+
 static void map_with(unsigned flags)
 {
     void *ptr = vmap_phys(pa_make(0x1000), 1, flags, "bad");
@@ -787,6 +855,7 @@ int main(void)
         cmocka_unit_test(ranges_are_shown_in_order),
         cmocka_unit_test(large_ranges_get_large_leaves),
         cmocka_unit_test(fragments_serve),
+        cmocka_unit_test(one_block_if_there_is_one),
         cmocka_unit_test(works_on_a_poor_processor),
         cmocka_unit_test(works_at_the_very_top),
         cmocka_unit_test(windows_are_refused),
@@ -798,6 +867,7 @@ int main(void)
         cmocka_unit_test(physical_mapping_without_tables),
         cmocka_unit_test(random_operations_against_a_model),
         cmocka_unit_test(threads_share_the_window),
+        cmocka_unit_test(a_range_being_freed_is_gone),
         cmocka_unit_test(stops_on_what_was_not_given),
         cmocka_unit_test(checker_finds_planted_damage),
     };
