@@ -1,9 +1,9 @@
 """A Plat that runs in QEMU, as the boot tests see it: Guest, and screen_text() for its screen.
 
 A Guest starts its own copy of the disk image through scripts/platqemu.py, so the command line is
-that of `make run`. Two socket pairs connect to QEMU: the serial port, over which the monitor is
-driven, and QMP, QEMU's control channel, for keys, screens and the reason of an exit. The guest
-gives the verdicts; the time limits here only notice a hang, and are generous.
+that of `make run`. The monitor is driven over the serial port, which is QEMU's standard input and
+output; QMP, QEMU's control channel, on a socket pair, serves keys, screens and the reason of an
+exit. The guest gives the verdicts; the time limits here only notice a hang, and are generous.
 
     with Guest(log, conf='run="memmap"', mem="256M", disk="nvme") as g:
         g.wait_prompt()
@@ -11,6 +11,7 @@ gives the verdicts; the time limits here only notice a hang, and are generous.
 """
 
 import codecs
+import fcntl
 import json
 import os
 import re
@@ -26,6 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 import platqemu  # noqa: E402
 
 PROMPT = "plat> "
+# Linux's default limit. QEMU writes single bytes: in a pipe they share pages, and a megabyte fits;
+# a socket has room for a few hundred, and then the guest's serial port stops while we are busy.
+PIPE_BYTES = 1 << 20
 PANIC = re.compile(r"^PANIC\b", re.M)
 PANIC_END = re.compile(r"^The machine is stopped\b", re.M)
 
@@ -118,9 +122,8 @@ class Guest:
         self.image = platqemu.copy_image(self.machine.image, Path(self._dir.name) / "disk.img",
                                          self.conf)
         self.machine.image = self.image
-        self._serial, com1 = socket.socketpair()
         self._qmp, control = socket.socketpair()
-        console = ["-chardev", f"socket,id=com1,fd={com1.fileno()}", "-serial", "chardev:com1",
+        console = ["-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1",
                    "-chardev", f"socket,id=qmp,fd={control.fileno()}",
                    "-mon", "chardev=qmp,mode=control", "-display", "none"]
         if self.no_reboot:
@@ -130,10 +133,12 @@ class Guest:
         self._log = open(self.log, "wb", buffering=0)
         self._errors = open(Path(self._dir.name) / "qemu.txt", "w+b")
         self._started = time.monotonic()
-        with com1, control:
+        with control:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=self._errors, stderr=self._errors,
-                pass_fds=(com1.fileno(), control.fileno()))
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+                bufsize=0, pass_fds=(control.fileno(),))
+        self._serial = self._process.stdout
+        fcntl.fcntl(self._serial, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.qmp("qmp_capabilities")
 
     def stop(self):
@@ -141,9 +146,10 @@ class Guest:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process = None
             self._exited = True
             self._serial.close()
+            self._process.stdin.close()
+            self._process = None
             self._qmp.close()
             self._log.close()
             self._errors.close()
@@ -200,7 +206,7 @@ class Guest:
 
     def send(self, text):
         """Type on the serial port."""
-        self._serial.sendall(text.encode())
+        self._process.stdin.write(text.encode())
 
     def _at_prompt(self):
         """Does the output end in a prompt at the start of a line that no wait consumed yet?"""
@@ -241,10 +247,7 @@ class Guest:
         if self._qmp in ready:
             self._read_qmp()
         if self._serial in ready:
-            try:
-                data = self._serial.recv(65536)
-            except ConnectionResetError:
-                data = b""
+            data = self._serial.read(65536)
             self.raw += data
             self._log.write(data)
             self._stream.feed(data)
