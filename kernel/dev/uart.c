@@ -37,8 +37,14 @@
 #define DIVISOR    1 /* 115200 baud from 1.8432 MHz */
 #define FIFO_BYTES 16
 
-/* A read of the port takes about a microsecond; sixteen bytes leave in 1.4 ms. */
-#define WAIT_READS 20000u
+/*
+ * A read of the port takes about a microsecond, and sixteen bytes leave in 1.4 ms. But an
+ * emulator's port is busy for as long as the program that reads its other end does not get the
+ * processor: that was seen to take 20 ms and more on a busy host. So a port has stopped when it was
+ * busy for seconds.
+ */
+#define LOOP_READS 20000u
+#define WAIT_READS 3000000u
 
 static unsigned burst = 1;             /* bytes that may be written when THRE says so */
 static unsigned patience = WAIT_READS; /* reads of LSR before a byte is given up */
@@ -53,7 +59,7 @@ static bool loopback_works(void)
         (void)inb(UART_DATA);
     }
     outb(UART_DATA, 0xae);
-    for (unsigned i = 0; i < WAIT_READS; i++) {
+    for (unsigned i = 0; i < LOOP_READS; i++) {
         if ((inb(UART_LSR) & LSR_DR) != 0) {
             back = inb(UART_DATA);
             break;
