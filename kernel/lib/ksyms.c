@@ -28,14 +28,27 @@ __attribute__((weak)) const uint64_t plat_ksyms_count = 0;
 __attribute__((weak)) const struct ksym plat_ksyms[1] = { { 0, 0 } };
 __attribute__((weak)) const char plat_ksym_names[1] = "";
 
+/* Where the linker put `p`: the compiler must not take the weak, empty table's contents for known,
+ * which it does with those of a const object. */
+static const void *linked(const void *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
+
+static uint64_t count(void)
+{
+    return *(const uint64_t *)linked(&plat_ksyms_count);
+}
+
 const char *ksym_find(uint64_t addr, uint64_t *offset)
 {
-    const struct ksym *table = plat_ksyms;
+    const struct ksym *table = linked(plat_ksyms);
+    const char *names = linked(plat_ksym_names);
     uint64_t at = addr - (uintptr_t)__image_start; /* huge for one below the image */
     uint64_t end = (uintptr_t)__text_end - (uintptr_t)__image_start;
-    uint64_t low = 0, high = plat_ksyms_count;
+    uint64_t low = 0, high = count();
 
-    __asm__("" : "+r"(table)); /* it may be longer than the weak one that the compiler sees */
     if (at >= end || high == 0 || at < table[0].offset) {
         return NULL;
     }
@@ -49,16 +62,15 @@ const char *ksym_find(uint64_t addr, uint64_t *offset)
         }
     }
     *offset = at - table[low].offset;
-    return plat_ksym_names + table[low].name;
+    return names + table[low].name;
 }
 
 bool ksym_addr(const char *name, uint64_t *addr)
 {
-    const struct ksym *table = plat_ksyms;
-    const char *names = plat_ksym_names;
+    const struct ksym *table = linked(plat_ksyms);
+    const char *names = linked(plat_ksym_names);
 
-    __asm__("" : "+r"(table), "+r"(names)); /* as above */
-    for (uint64_t i = 0; i < plat_ksyms_count; i++) {
+    for (uint64_t i = 0, n = count(); i < n; i++) {
         if (strcmp(names + table[i].name, name) == 0) {
             *addr = (uintptr_t)__image_start + table[i].offset;
             return true;
