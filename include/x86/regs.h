@@ -14,6 +14,7 @@
 #define CR0_MP (UINT64_C(1) << 1)
 #define CR0_EM (UINT64_C(1) << 2)
 #define CR0_TS (UINT64_C(1) << 3)
+#define CR0_ET (UINT64_C(1) << 4) /* reads as 1 */
 #define CR0_NE (UINT64_C(1) << 5)
 #define CR0_WP (UINT64_C(1) << 16)
 #define CR0_NW (UINT64_C(1) << 29)

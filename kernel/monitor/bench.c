@@ -255,8 +255,7 @@ MONITOR_COMMAND(bench) = {
     .name = "bench",
     .args = "[NAME]",
     .brief = "what the basic operations cost, in cycles",
-    .help =
-        "NAME is one line of the table. Emulated cycles say nothing about real ones, but under\n"
-        "-icount shift=0 they are instructions, which repeat from run to run.\n",
+    .help = "NAME is one line of the table. Emulated cycles say nothing about real ones,\n"
+            "but under -icount shift=0 they are instructions, which repeat from run to run.\n",
     .run = cmd_bench,
 };

@@ -140,6 +140,7 @@ MONITOR_COMMAND(crash) = {
     .name = "crash",
     .args = "[KIND]",
     .brief = "commit a bug on purpose, to see it caught; alone: list the kinds",
-    .help = "Every kind ends in a panic that says what broke. The machine has to be reset then.\n",
+    .help = "Every kind ends in a panic that says what broke. The machine has to be reset\n"
+            "then.\n",
     .run = cmd_crash,
 };

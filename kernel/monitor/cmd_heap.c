@@ -80,21 +80,22 @@ static int cmd_heap(int argc, char **argv)
     }
     heap_ff_get_stats(kmalloc_heap(), &s);
     split = s.free_bytes > s.largest_free ? s.free_bytes - s.largest_free : 0;
-    kprintf("kmalloc: %zu arenas, %s\n  used %10s in %zu blocks, headers included\n"
+    kprintf("kmalloc: %zu arena%s, %s\n  used %10s in %zu blocks, headers included\n"
             "  free %10s in %zu blocks, the largest %s\n",
-            s.narenas, fmt_bytes(arenas, s.arena_bytes), fmt_bytes(used, s.used_bytes), s.nused,
-            fmt_bytes(unused, s.free_bytes), s.nfree, fmt_bytes(largest, s.largest_free));
+            s.narenas, s.narenas != 1 ? "s" : "", fmt_bytes(arenas, s.arena_bytes),
+            fmt_bytes(used, s.used_bytes), s.nused, fmt_bytes(unused, s.free_bytes), s.nfree,
+            fmt_bytes(largest, s.largest_free));
     kprintf("  fragmentation: %zu %% of free memory is outside the largest free block\n",
             s.free_bytes != 0 ? split * 100 / s.free_bytes : 0);
 
     blocks.used_too = args_has(&a, 'b');
-    kprintf(STYLE_HEAD "%s blocks by address:    bytes\n" STYLE_OFF,
-            blocks.used_too ? "all " : "free");
+    kprintf(STYLE_HEAD "%-18s %14s %10s\n" STYLE_OFF,
+            blocks.used_too ? "all blocks" : "free blocks", "bytes", "size");
     heap_ff_for_each(kmalloc_heap(), show_block, &blocks);
     if (blocks.shown == 0) {
         kputs("  none\n");
     }
-    kputs(STYLE_HEAD "vmalloc ranges:           bytes\n" STYLE_OFF);
+    kprintf(STYLE_HEAD "%-18s %14s %10s\n" STYLE_OFF, "vmalloc ranges", "bytes", "size");
     vmalloc_for_each(show_vmalloc, &ranges);
     if (ranges.shown == 0) {
         kputs("  none\n");
@@ -266,10 +267,10 @@ MONITOR_COMMAND(heap) = {
     .name = "heap",
     .args = "[-b]",
     .brief = "kmalloc's free blocks and vmalloc's ranges",
-    .help =
-        "kmalloc takes the free block at the lowest address that fits; they are listed in that\n"
-        "order. Its arenas are runs of frames. vmalloc ranges have a guard page on each side.\n"
-        "  -b  all blocks, used ones too\n",
+    .help = "kmalloc takes the free block at the lowest address that fits; they are listed\n"
+            "in that order. Its arenas are runs of frames. vmalloc ranges have a guard page\n"
+            "on each side.\n"
+            "  -b  all blocks, used ones too\n",
     .run = cmd_heap,
 };
 
@@ -277,9 +278,9 @@ MONITOR_COMMAND(alloc) = {
     .name = "alloc",
     .args = "[N [-a ALIGN | -v] | -f ORDER]",
     .brief = "allocate memory and fill it with a pattern; alone: list it",
-    .help = "N bytes from kmalloc, at a multiple of ALIGN, or from vmalloc (-v); or a block of\n"
-            "2^ORDER frames (-f). The ID it gets is for free, which looks whether the pattern is\n"
-            "still there.\n",
+    .help = "N bytes from kmalloc, at a multiple of ALIGN, or from vmalloc (-v); or a block\n"
+            "of 2^ORDER frames (-f). The ID it gets is for free, which looks whether the\n"
+            "pattern is still there.\n",
     .run = cmd_alloc,
 };
 

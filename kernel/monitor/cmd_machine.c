@@ -27,8 +27,8 @@ struct bit_name {
 };
 
 static const struct bit_name cr0_bits[] = {
-    { CR0_PE, "PE" }, { CR0_MP, "MP" }, { CR0_EM, "EM" }, { CR0_TS, "TS" }, { CR0_NE, "NE" },
-    { CR0_WP, "WP" }, { CR0_NW, "NW" }, { CR0_CD, "CD" }, { CR0_PG, "PG" },
+    { CR0_PE, "PE" }, { CR0_MP, "MP" }, { CR0_EM, "EM" }, { CR0_TS, "TS" }, { CR0_ET, "ET" },
+    { CR0_NE, "NE" }, { CR0_WP, "WP" }, { CR0_NW, "NW" }, { CR0_CD, "CD" }, { CR0_PG, "PG" },
 };
 
 static const struct bit_name cr4_bits[] = {
@@ -114,7 +114,7 @@ static int cmd_cpu(int argc, char **argv)
                  "the same, by MSR");
     kputs(STYLE_HEAD "control registers\n" STYLE_OFF);
     show_register("CR0", read_cr0(), cr0_bits, MM_COUNTOF(cr0_bits));
-    show_register("CR3", read_cr3(), NULL, 0);
+    kprintf("CR3   %016llx\n", (unsigned long long)read_cr3());
     show_register("CR4", cr4, cr4_bits, MM_COUNTOF(cr4_bits));
     show_register("EFER", efer, efer_bits, MM_COUNTOF(efer_bits));
     if (f->pat) {
@@ -167,9 +167,8 @@ static void show_handover(const struct plat_boot *b)
                                       ? "from firmware's generator or RDRAND"
                                       : "from the clock only: addresses can be guessed");
     show_options();
-    kprintf(
-        "exit          ExitBootServices called %u time%s; the map outgrew its buffer %u time%s\n",
-        b->exit_tries, b->exit_tries != 1 ? "s" : "", b->map_grew, b->map_grew != 1 ? "s" : "");
+    kprintf("exit          ExitBootServices called %u time%s; map grew %u time%s meanwhile\n",
+            b->exit_tries, b->exit_tries != 1 ? "s" : "", b->map_grew, b->map_grew != 1 ? "s" : "");
     kprintf("tables        ACPI 0x%llx, SMBIOS 0x%llx, memory attributes 0x%llx\n",
             (unsigned long long)b->rsdp, (unsigned long long)b->smbios,
             (unsigned long long)b->memory_attributes);
@@ -395,8 +394,8 @@ MONITOR_COMMAND(boot) = {
     .name = "boot",
     .args = "",
     .brief = "the hand-over from firmware, the layout, and where the time went",
-    .help = "Cycles are those of the time-stamp counter; in QEMU with -icount shift=0 they are\n"
-            "instructions.\n",
+    .help = "Cycles are those of the time-stamp counter; in QEMU with -icount shift=0 they\n"
+            "are instructions.\n",
     .run = cmd_boot,
 };
 
@@ -412,8 +411,9 @@ MONITOR_COMMAND(runtime) = {
     .name = "runtime",
     .args = "[-t]",
     .brief = "firmware's clock and variables, through its runtime services",
-    .help = "Attributes: NV kept without power, BS and RT readable before and after the start of\n"
-            "an OS, HR hardware error record, AW AT authenticated writes, APP append.\n"
+    .help = "Attributes: NV kept without power, BS and RT readable before and after the\n"
+            "start of an OS, HR hardware error record, AW AT authenticated writes, APP\n"
+            "append.\n"
             "  -t  the clock only\n",
     .run = cmd_runtime,
 };
@@ -422,8 +422,8 @@ MONITOR_COMMAND(reboot) = {
     .name = "reboot",
     .args = "",
     .brief = "reset the machine",
-    .help = "By runtime services, ACPI's reset register, the keyboard controller, a triple fault:\n"
-            "whatever works first.\n",
+    .help = "By runtime services, ACPI's reset register, the keyboard controller, a triple\n"
+            "fault: whatever works first.\n",
     .run = cmd_reboot,
 };
 

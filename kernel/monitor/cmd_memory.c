@@ -223,8 +223,9 @@ MONITOR_COMMAND(memmap) = {
     .name = "memmap",
     .args = "[-r | -s | -f]",
     .brief = "the memory map: regions, each with one kind",
-    .help = "The regions are what became of firmware's descriptors: sorted, without overlap,\n"
-            "one kind each. \"from\" is the descriptor; \"us\" means that Plat claimed the place.\n"
+    .help = "The regions are what became of firmware's descriptors: sorted, without\n"
+            "overlap, one kind each. \"from\" is the descriptor; \"us\" means that Plat claimed\n"
+            "the place.\n"
             "  -r  the descriptors as firmware gave them, with decoded attributes\n"
             "  -s  totals for each type (descriptors) and each kind (regions)\n"
             "  -f  findings: what is wrong with the map, and what was done about it\n",
@@ -235,9 +236,8 @@ MONITOR_COMMAND(frames) = {
     .name = "frames",
     .args = "",
     .brief = "the pool of page frames: free, used, by order, fragmentation",
-    .help =
-        "Free memory is shown in blocks that are as large as their alignment and what is free\n"
-        "around them allow: order n is 2^n frames of 4 KiB. Fragmentation is the share of free\n"
-        "memory in blocks below 2 MiB.\n",
+    .help = "Free memory is shown in blocks that are as large as their alignment and what\n"
+            "is free around them allow: order n is 2^n frames of 4 KiB. Fragmentation is\n"
+            "the share of free memory in blocks below 2 MiB.\n",
     .run = cmd_frames,
 };

@@ -221,9 +221,10 @@ MONITOR_COMMAND(walk) = {
     .name = "walk",
     .args = "ADDR",
     .brief = "translate an address, level by level",
-    .help = "ADDR is a virtual address: a number, the name of a kernel function, or NAME+OFFSET.\n"
-            "Shows the entry of each level with its bits in words, where the address leads, with\n"
-            "which rights and memory type, and what both ends of the translation are.\n",
+    .help = "ADDR is a virtual address: a number, the name of a kernel function, or\n"
+            "NAME+OFFSET. Shows the entry of each level with its bits in words, where the\n"
+            "address leads, with which rights and memory type, and what both ends of the\n"
+            "translation are.\n",
     .run = cmd_walk,
 };
 
@@ -231,9 +232,9 @@ MONITOR_COMMAND(pagetables) = {
     .name = "pagetables",
     .args = "[-r]",
     .brief = "everything that is mapped, with rights and page sizes",
-    .help = "A line is a run of addresses with equal rights, mapped to one physical run by pages\n"
-            "of one size. Rights: read, write, execute, user, then g for global and the memory\n"
-            "type: wb write-back, uc uncached, wc write-combining.\n"
+    .help = "A line is a run of addresses with equal rights, mapped to one physical run by\n"
+            "pages of one size. Rights: read, write, execute, user, then g for global and\n"
+            "the memory type: wb write-back, uc uncached, wc write-combining.\n"
             "  -r  the tables that are in force while firmware's runtime services run\n",
     .run = cmd_pagetables,
 };
@@ -243,6 +244,7 @@ MONITOR_COMMAND(audit) = {
     .args = "",
     .brief = "prove the rules of the address space on the live page tables",
     .help = "Walks the tables that CR3 holds and judges every entry: no page writable and\n"
-            "executable, nothing for user code, nothing but RAM in the direct map, and so on.\n",
+            "executable, nothing for user code, nothing but RAM in the direct map, and so\n"
+            "on.\n",
     .run = cmd_audit,
 };

@@ -176,12 +176,11 @@ MONITOR_COMMAND(peek) = {
     .name = "peek",
     .args = "ADDR [COUNT] [-b | -w | -l | -q] [-p]",
     .brief = "show memory, at any address",
-    .help =
-        "COUNT bytes (64, at most 64k) from ADDR on, read as bytes (-b), or as units of 2 (-w),\n"
-        "4 (-l) or 8 bytes (-q), least significant byte first. ADDR may be the name of a\n"
-        "function. -p: ADDR is physical; what the direct map does not show is mapped, uncached,\n"
-        "for the time of the command. An address that can't be read is no accident: the answer\n"
-        "says where its walk ends.\n",
+    .help = "COUNT bytes (64, at most 64k) from ADDR on, read as bytes (-b), or as units of\n"
+            "2 (-w), 4 (-l) or 8 bytes (-q), least significant byte first. ADDR may be the\n"
+            "name of a function. -p: ADDR is physical; what the direct map does not show is\n"
+            "mapped, uncached, for the time of the command. An address that can't be read\n"
+            "is no accident: the answer says where its walk ends.\n",
     .run = cmd_peek,
 };
 
@@ -189,9 +188,8 @@ MONITOR_COMMAND(poke) = {
     .name = "poke",
     .args = "ADDR VALUE [-b | -w | -l | -q] [-p]",
     .brief = "write memory, at any address",
-    .help =
-        "One write of 1 (-b, if nothing is said), 2 (-w), 4 (-l) or 8 bytes (-q). Read-only and\n"
-        "unmapped memory says so. Everything else is written, also what the kernel needs to\n"
-        "live. -p: ADDR is physical.\n",
+    .help = "One write of 1 (-b, if nothing is said), 2 (-w), 4 (-l) or 8 bytes (-q).\n"
+            "Read-only and unmapped memory says so. Everything else is written, also what\n"
+            "the kernel needs to live. -p: ADDR is physical.\n",
     .run = cmd_poke,
 };

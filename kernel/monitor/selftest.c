@@ -910,8 +910,8 @@ MONITOR_COMMAND(selftest) = {
     .name = "selftest",
     .args = "[-s SEED] [NAME]",
     .brief = "allocate, map, write, verify and free on the live kernel",
-    .help = "NAME is a test or a group: memmap, pmm, paging, heap, vmalloc, kernel. Every test\n"
-            "must leave as many free frames as it found. Each prints \"ok\" or \"FAIL\" with the\n"
-            "reason; what is random follows the seed.\n",
+    .help = "NAME is a test or a group: memmap, pmm, paging, heap, vmalloc, kernel. Every\n"
+            "test must leave as many free frames as it found. Each prints \"ok\" or \"FAIL\"\n"
+            "with the reason; what is random follows the seed.\n",
     .run = cmd_selftest,
 };
