@@ -222,8 +222,7 @@ static bool span_of_desc(struct memmap *m, uint32_t i, struct span *s)
     return s->base < s->end;
 }
 
-/* ---- the sort, and the heap of the sweep -------------------------------------------------------
- */
+/* ---- the sort, and the heap of the sweep ----------------------------------------------------- */
 
 /*
  * Sort `n` spans by base; equal ones keep their order, which is that of the descriptors. Merges
