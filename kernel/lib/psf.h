@@ -34,12 +34,12 @@ const char *psf_open(struct psf *f, const void *data, size_t n);
 /* The glyph that shows `codepoint`, or PSF_NONE. O(1) for U+00xx and U+25xx, else O(table). */
 uint16_t psf_find(const struct psf *f, uint32_t codepoint);
 
-/* The pixel row at `p`, a multiple of row_bytes into a glyph; leftmost pixel in bit 31. */
-static inline uint32_t psf_bits(const struct psf *f, const uint8_t *p)
+/* The pixel row of `row_bytes` bytes at `p`; leftmost pixel in bit 31. */
+static inline uint32_t psf_bits(const uint8_t *p, uint32_t row_bytes)
 {
     uint32_t bits = (uint32_t)p[0] << 24; /* all of it for most fonts: 8 pixels wide */
 
-    for (uint32_t i = 1; i < f->row_bytes; i++) {
+    for (uint32_t i = 1; i < row_bytes; i++) {
         bits |= (uint32_t)p[i] << (24 - 8 * i);
     }
     return bits;
