@@ -298,15 +298,12 @@ static void handover_fill(const struct handover *h, struct plat_boot *b)
 /* Make the arena and all that is in it. */
 static fw_status_t handover_prepare(struct handover *h)
 {
-    uint64_t left;
     const char *wrong;
     fw_status_t s;
 
-    left = h->survey.free_bytes -
-           (h->survey.free_bytes < h->plan.nbytes ? h->survey.free_bytes : h->plan.nbytes);
-    if (left < HANDOVER_MIN_FREE) {
+    if (h->survey.free_bytes < HANDOVER_MIN_FREE) {
         fw_say(h->fw, "Plat needs at least 16 MiB of free memory; this machine has %llu KiB\n",
-               (unsigned long long)(left / 1024));
+               (unsigned long long)(h->survey.free_bytes / 1024));
         pool_free_all(&h->pool);
         return FW_OUT_OF_RESOURCES;
     }
