@@ -24,11 +24,13 @@ static NOINLINE void crash_null(void)
     sink = *(volatile uint64_t *)zero;
 }
 
-/* Two bytes that are an instruction (ud2), in writable data: if they run, it is no page fault. */
-static volatile uint8_t code_in_data[2] = { 0x0f, 0x0b };
+/* Two bytes of writable data that are an instruction (ud2): if they run, it is no page fault. */
+static volatile uint8_t code_in_data[2];
 
 static NOINLINE void crash_nx(void)
 {
+    code_in_data[0] = 0x0f;
+    code_in_data[1] = 0x0b;
     ((void (*)(void))(uint64_t)code_in_data)();
     sink = 1;
 }

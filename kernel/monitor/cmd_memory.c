@@ -35,7 +35,7 @@ static void show_regions(void)
     for (uint32_t i = 0; i < vm_map.nregions; i++) {
         const struct memmap_region *r = &vm_map.regions[i];
 
-        kprintf("%012llx  %012llx %10s  %s%-15s" STYLE_OFF "  ", (unsigned long long)r->base,
+        kprintf("%012llx %012llx %10s  %s%-15s" STYLE_OFF "  ", (unsigned long long)r->base,
                 (unsigned long long)r->end, fmt_bytes(size, r->end - r->base), kind_styles[r->kind],
                 memmap_kind_name(r->kind));
         if (r->desc == MEMMAP_NODESC) {

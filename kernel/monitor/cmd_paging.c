@@ -55,11 +55,12 @@ static void show_entry(const struct pt_features *feat, const struct pt_step *s)
         kprintf("not present%s\n", e.v != 0 ? ": the other bits mean nothing" : "");
         return;
     }
-    kprintf("%s 0x%llx", leaf ? describe_leaf(pte_span(s->level)) : "table at",
-            (unsigned long long)pte_addr(e, s->level));
     if (leaf) {
-        kputs(" page");
+        kprintf("page of %s at", describe_leaf(pte_span(s->level)));
+    } else {
+        kputs("table at");
     }
+    kprintf(" 0x%llx", (unsigned long long)pte_addr(e, s->level));
     show_bits(e, common_bits, MM_COUNTOF(common_bits));
     if (leaf) {
         show_bits(e, leaf_bits, MM_COUNTOF(leaf_bits));

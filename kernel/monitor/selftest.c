@@ -32,9 +32,10 @@
 #include "vm.h"
 #include "x86/regs.h"
 
-#define MAX_BLOCKS  512u
-#define SLOTS       128u
-#define TOUCH_BYTES (UINT64_C(8) << 20) /* one test writes at most this much at a time */
+#define MAX_BLOCKS 512u
+#define SLOTS      128u
+#define MARK_BYTES 64u
+#define MAX_PROBES 2048u /* frames */
 
 extern char __text_start[], __rodata_end[], __image_start[];
 
@@ -158,18 +159,22 @@ static struct block {
     uint64_t count;
 } blocks[MAX_BLOCKS];
 
-/* Mark the first and last word of a block's first and last frame. */
+/* Mark both ends of a block. */
 static void mark(const struct block *b)
 {
-    pattern_fill(frame_ptr(b->pfn), MM_PAGE_SIZE, b->pfn.v);
-    pattern_fill(frame_ptr(pfn_make(b->pfn.v + b->count - 1)), MM_PAGE_SIZE, b->pfn.v);
+    char *p = frame_ptr(b->pfn);
+
+    pattern_fill(p, MARK_BYTES, b->pfn.v);
+    pattern_fill(p + (b->count << MM_PAGE_SHIFT) - MARK_BYTES, MARK_BYTES, b->pfn.v);
 }
 
 static bool marked(const struct block *b)
 {
-    return pattern_verify(frame_ptr(b->pfn), MM_PAGE_SIZE, b->pfn.v) == MM_PAGE_SIZE &&
-           pattern_verify(frame_ptr(pfn_make(b->pfn.v + b->count - 1)), MM_PAGE_SIZE, b->pfn.v) ==
-               MM_PAGE_SIZE;
+    const char *p = frame_ptr(b->pfn);
+
+    return pattern_verify(p, MARK_BYTES, b->pfn.v) == MARK_BYTES &&
+           pattern_verify(p + (b->count << MM_PAGE_SHIFT) - MARK_BYTES, MARK_BYTES, b->pfn.v) ==
+               MARK_BYTES;
 }
 
 /* Verify and give back blocks[0, n), by order if `order` is not -1, in random order. */
@@ -270,8 +275,9 @@ static const char *pmm_place(void)
         pmm_claim(vm_pmm, pfn_make(base.v + 8), 8) != MM_OK) {
         return "the middle, given back, can't be had again";
     }
-    pmm_put_range(vm_pmm, base, 16);
-    pmm_put_range(vm_pmm, pfn_make(base.v + 16), 8);
+    for (unsigned i = 0; i < 24; i += 8) { /* three allocations now */
+        pmm_put_range(vm_pmm, pfn_make(base.v + i), 8);
+    }
     if (pmm_claim(vm_pmm, pfn_make(0), 1) != MM_EINVAL ||
         pmm_claim(vm_pmm, pfn_make(UINT64_C(1) << 50), 1) != MM_ENOENT) {
         return "frame 0, or one that is not there, was given";
@@ -306,9 +312,9 @@ static const char *pmm_low(void)
 /* Frames that were boot services' and the loader's hold what we write. */
 static const char *pmm_reclaimed(void)
 {
-    uint64_t tested = 0;
+    unsigned tested = 0;
 
-    for (uint32_t i = 0; i < vm_map.nregions && tested < TOUCH_BYTES; i++) {
+    for (uint32_t i = 0; i < vm_map.nregions && tested < MAX_PROBES; i++) {
         const struct memmap_region *r = &vm_map.regions[i];
         const pfn_t at[2] = { pfn_of_pa(pa_make(r->base)), pfn_of_pa(pa_make(r->end - 1)) };
 
@@ -323,7 +329,7 @@ static const char *pmm_reclaimed(void)
                            (unsigned long long)at[j].v);
             }
             pmm_put_range(vm_pmm, at[j], 1);
-            tested += MM_PAGE_SIZE;
+            tested++;
         }
     }
     return NULL;
