@@ -157,16 +157,16 @@ $(eval $(call host_rules,gcc,GCC,$(GCC),))
 
 UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%)
 
-test: all $(UNITBIN)
+test: all $(UNITBIN) $(B)/badfw.efi
 	scripts/test all $(UNITBIN)
 
-test-quick: all $(UNITBIN)
+test-quick: all $(UNITBIN) $(B)/badfw.efi
 	scripts/test quick $(UNITBIN)
 
 test-unit: $(UNITBIN)
 	scripts/test unit $(UNITBIN)
 
-test-boot: all
+test-boot: all $(B)/badfw.efi
 	scripts/test boot
 
 bench: all

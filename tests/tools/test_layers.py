@@ -1,18 +1,25 @@
 """What mm/ may lean on: the linker and the compiler's own dependency files say, not a reading of sources."""
 
-import pathlib
 import re
 import subprocess
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build"
+import pytest
 
-# Called by the compiler itself: the memory functions of C, and the stack protector that the kernel's flags ask for.
+from plat import platqemu
+
+ROOT = platqemu.ROOT
+BUILD = platqemu.BUILD
+pytestmark = pytest.mark.quick
+
+# What the compiler calls by itself: C's memory functions, and the stack protector that the
+# kernel's flags ask for.
 COMPILER = {"memcpy", "memmove", "memset", "memcmp", "__stack_chk_guard", "__stack_chk_fail"}
 
 
 def names(*flags):
-    out = subprocess.run(["nm", *flags, BUILD / "libmm.a"], check=True, capture_output=True, text=True).stdout
+    """Of libmm.a's symbols, those that nm shows with `flags`."""
+    out = subprocess.run(["nm", *flags, BUILD / "libmm.a"], check=True, capture_output=True,
+                         text=True).stdout
     return {line.split()[-1] for line in out.splitlines() if line and not line.endswith(":")}
 
 
@@ -28,7 +35,7 @@ def test_mm_includes_only_its_own_headers():
     for d in (BUILD / "mm").glob("**/*.d"):
         rule = d.read_text().split("\n\n")[0].replace("\\\n", " ")
         for path in rule.split(":", 1)[1].split():
-            assert path.startswith(("mm/", "include/mm/", "include/x86/")), f"{d.name} includes {path}"
+            assert path.startswith(("mm/", "include/mm/", "include/x86/")), f"{d.name}: {path}"
             seen += 1
     assert seen > 20
 
@@ -50,4 +57,4 @@ def test_layers_of_mm_point_down():
     assert defined
     for name, users in uses.items():
         if name in defined:
-            assert min(users) >= defined[name], f"{name} of {order[defined[name]]} is used from {order[min(users)]}"
+            assert min(users) >= defined[name], f"{name} is used from {order[min(users)]}"
