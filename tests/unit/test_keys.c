@@ -61,7 +61,7 @@ static void test_caps(void **state)
     (void)state;
     keys_init(&keys, false);
     KEYS("\x3a\xba\x1e\x02\x2a\x1e\x02\xaa", "A1a!");
-    KEYS("\x3a\x3a\x3a\xba\x1e", "a"); /* held: repeats do not count */
+    KEYS("\x3a\x3a\xba\x1e", "a"); /* held: repeats do not count */
     KEYS("\x3a\xba\x1d\x1e\x9d", "\x01");
 }
 
@@ -73,6 +73,7 @@ static void test_navigation(void **state)
     KEYS("\xe0\x47\xe0\x4f\xe0\x53\xe0\x52\xe0\x49\xe0\x51",
          "\033[H\033[F\033[3~\033[2~\033[5~\033[6~");
     KEYS("\xe0\x2a\xe0\x48\xe0\xc8\xe0\xaa\x1e", "\033[Aa"); /* fake shifts */
+    KEYS("\xe0\x2a\x1e\x2a\xe0\xaa\x1e\xaa", "aA");
 }
 
 static void test_keypad(void **state)

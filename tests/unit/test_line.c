@@ -32,7 +32,8 @@ static void show(void *ctx, const char *s, size_t n)
     term_write(&term, s, n);
 }
 
-static const char *const words[] = { "alloc", "audit", "frames", "free", "memmap", NULL };
+static const char *const words[] = { "alloc", "audit", "frames", "free", "memmap",
+                                     "zone",  "zip",   "zoned",  NULL };
 
 static const char *candidates(void *ctx, const char *text, size_t start, size_t n, size_t index)
 {
@@ -216,6 +217,8 @@ static void test_history(void **state)
     assert_line("ty", 2);
     type("\x0e");
     assert_int_equal(bells, 3);
+    type("\x15y\033[A\033[B"); /* shorter than what was kept the last time */
+    assert_line("y", 1);
     type("\033[A\033[A!");
     assert_line("two!", 4); /* an old line, edited */
     enter("");
@@ -259,7 +262,9 @@ static void test_completion(void **state)
          "f\t"); /* goes as far as all agree */
     assert_line("fr", 2);
     type("\x15\x0b\t"); /* nothing yet: everything */
-    assert_row(3, "alloc   audit   frames  free    memmap");
+    assert_row(3, "alloc   audit   frames  free    memmap  zone    zip     zoned");
+    type("z\t"); /* the last has more in common with the first than the second has */
+    assert_line("z", 1);
     line_init(&line, PROMPT, show, NULL, &term);
     line_start(&line);
     bells = 0;

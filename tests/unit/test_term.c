@@ -192,6 +192,10 @@ static void test_utf8(void **state)
     put("\r\xe0\x80\x80x");
     assert_cell(0, 0, 0xfffd, 7, 0);
     assert_cell(0, 1, 'x', 7, 0);
+    put("\r\xf0\x82\x82\xac\xe0\x82\xa9X");
+    assert_cell(0, 0, 0xfffd, 7, 0);
+    assert_cell(0, 1, 0xfffd, 7, 0);
+    assert_cell(0, 2, 'X', 7, 0);
     put("\r\xed\xa0\x80w");
     assert_cell(0, 0, 0xfffd, 7, 0);
     assert_cell(0, 1, 'w', 7, 0);
