@@ -643,14 +643,9 @@ def test_keys():
 
 
 def source_copy(tmp_path):
-    """What git has of the tree, with changes that are not committed, in another directory."""
-    copy = tmp_path / "elsewhere"
-    files = run("git", "-C", ROOT, "ls-files", "-z").stdout.split("\0")
-    for name in filter(None, files):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    return copy
+    """The tree as it is, without what was built, in another directory."""
+    leave = shutil.ignore_patterns(".git", "build", platqemu.BUILD.name, "__pycache__")
+    return shutil.copytree(ROOT, tmp_path / "elsewhere", ignore=leave)
 
 
 def make(directory, *words):
