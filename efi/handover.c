@@ -138,9 +138,11 @@ static void handover_warn(const struct handover *h)
                (unsigned long long)h->survey.odd_runtime);
     }
     if (h->survey.overrun != 0) {
-        fw_say(h->fw,
-               "plat: memory map: firmware wrote %llu bytes past the buffer; no harm was done\n",
-               (unsigned long long)h->survey.overrun);
+        fw_say(
+            h->fw,
+            "plat: memory map: firmware wrote %llu bytes past the end of the buffer; no harm was "
+            "done\n",
+            (unsigned long long)h->survey.overrun);
     }
 }
 

@@ -10,7 +10,8 @@
  * Behind our buffer lies a page that nobody needs: when less than the page was overwritten, the
  * damage ends there, and the boot goes on; when the last bytes of the page are gone, nobody knows
  * where it ends, and it does not. The pattern depends on the position, so that a run of equal bytes
- * is noticed.
+ * is noticed. Bytes inside the buffer, behind the size that is reported, say nothing: EDK II merges
+ * descriptors in place and leaves what it merged there.
  *
  * The map changes between two calls, also because of our own allocations and of what the console
  * allocates to print. So there is slack, more each time that it was not enough, and an end to it.

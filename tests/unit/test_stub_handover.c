@@ -393,7 +393,7 @@ static void test_overrun(void **state)
     (void)state;
     stub_fw.overrun = 100;
     assert_true((run()->flags & 8) != 0);
-    assert_non_null(strstr(stub_fw.said, "wrote 100 bytes past the buffer"));
+    assert_non_null(strstr(stub_fw.said, "wrote 100 bytes past the end of the buffer"));
     (void)setup(state);
     stub_fw.overrun = 100;
     stub_fw.overrun_at = 2; /* for the first time at the last map: nothing can be said any more */
