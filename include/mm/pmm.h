@@ -62,7 +62,8 @@ MM_MUST_CHECK mm_err_t pmm_init(struct pmm **p, const struct memmap *m, void *st
                                 uint64_t nbytes);
 
 /*
- * Memory that was USED since pmm_init() for firmware's or the loader's sake becomes FREE.
+ * Memory that was USED since pmm_init() for firmware's or the loader's sake becomes FREE; frame 0,
+ * if it is among it, stays USED.
  * Errors: MM_EINVAL if count is 0 or wraps, MM_ENOENT if the pool does not cover all of it,
  * MM_EBUSY if any of it is FREE or was given out; nothing changes then.
  */

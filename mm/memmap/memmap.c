@@ -423,7 +423,7 @@ static bool compose_claim(struct memmap *m, uint64_t base, uint64_t end, uint32_
         .type = EFI_MT_LOADER_DATA,
         .desc = MEMMAP_NODESC,
     };
-    uint64_t pos = base; /* the claim is laid up to here */
+    uint64_t pos = base; /* all below is composed */
     bool room = true;
 
     for (uint32_t i = 0; i < m->nregions && room; i++) {
@@ -435,7 +435,7 @@ static bool compose_claim(struct memmap *m, uint64_t base, uint64_t end, uint32_
         room = append_part(m, n, r, 0, base) && append_part(m, n, &claim, pos, r->base) &&
                append_part(m, n, inside, mm_max(r->base, base), mm_min(r->end, end)) &&
                append_part(m, n, r, end, UINT64_MAX);
-        pos = mm_max(pos, mm_min(r->end, end));
+        pos = r->end;
     }
     return room && append_part(m, n, &claim, pos, end);
 }
@@ -533,7 +533,6 @@ mm_err_t memmap_take(struct memmap *m, uint64_t nbytes, uint64_t align, uint64_t
         return MM_EINVAL;
     }
     nbytes = mm_align_up(nbytes, MM_PAGE_SIZE);
-    limit = mm_align_down(limit, MM_PAGE_SIZE);
 
     /* From the top down, run by run: free regions that touch serve a request together. */
     for (uint32_t i = m->nregions; i > 0; i--) {

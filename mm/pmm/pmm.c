@@ -519,12 +519,11 @@ static bool all_held(const struct pmm *p, uint64_t base, uint64_t count)
     for (uint64_t pfn = base; pfn < base + count;) {
         struct piece at = piece_at(p, pfn, base + count);
 
-        if (!at.s->opened && next_free_in(p, at.s, at.off, at.end) < at.end) {
+        if (next_free_in(p, at.s, at.off, at.end) < at.end) {
             return false;
         }
         for (uint32_t off = at.off; at.s->opened && off < at.end; off = (off | 63) + 1) {
-            if (((at.book->mark[off / 64] | at.book->given[off / 64]) & word_mask(off, at.end)) !=
-                0) {
+            if ((at.book->given[off / 64] & word_mask(off, at.end)) != 0) {
                 return false;
             }
         }

@@ -509,7 +509,9 @@ static void test_bounds(void **state)
         { 11, UINT64_C(0xffffffffffffd000), 3, 1 | RT }, /* 8: ends at 2^64 */
         { 0, UINT64_C(0xfffffffffffff000), 1, WB },      /* 9: nothing but the last page */
         { 8, UINT64_C(0xffffffffffffeff8), 1, WB },      /* 10: rounds up to 2^64 */
+        { 7, 0x300000, (UINT64_C(1) << 52) + 1, WB },    /* 11: product wraps to one page */
     };
+    static const struct desc last_byte[] = { { 8, UINT64_C(0xffffffffffffe001), 1, WB } };
     struct fixture f;
 
     (void)state;
@@ -523,13 +525,19 @@ static void test_bounds(void **state)
     assert_region(&f.m, 4, UINT64_C(0xffffffffffffe000), UINT64_C(0xfffffffffffff000), MEMMAP_BAD,
                   10);
     assert_int_equal(count_rule(&f.m, "M04"), 1);
-    assert_int_equal(count_rule(&f.m, "M05"), 6);
+    assert_int_equal(count_rule(&f.m, "M05"), 7);
     assert_int_equal(count_rule(&f.m, "M07"), 4);
     assert_int_equal(count_rule(&f.m, "M08"), 1);
     assert_int_equal(count_rule(&f.m, "M09"), 0);
     assert_int_equal(find_rule(&f.m, "M04")->desc, 0);
     assert_int_equal(find_rule(&f.m, "M07")->base, 0x1e88180);
     assert_int_equal(find_rule(&f.m, "M07")->end, 0x1e89180);
+    drop(&f);
+
+    build(&f, last_byte, 1); /* one byte of it lies in the last page */
+    assert_int_equal(f.m.nregions, 1);
+    assert_region(&f.m, 0, UINT64_C(0xffffffffffffe000), UINT64_C(0xfffffffffffff000), MEMMAP_BAD,
+                  0);
     drop(&f);
 }
 
@@ -712,6 +720,15 @@ static void test_take_across_descriptors(void **state)
     assert_sound(memmap_check(&f.m));
     assert_int_equal(f.m.nregions, 3);
     assert_region(&f.m, 1, 0x102000, 0x130000, MEMMAP_KERNEL, NONE);
+    drop(&f);
+
+    /* The only aligned place lies below 1 MiB. */
+    static const struct desc low[] = { { 7, 0, 0x180, WB } };
+    build(&f, low, 1);
+    assert_int_equal(memmap_take(&f.m, PAGE, 0x200000, UINT64_MAX, &pa), MM_ENOMEM);
+    assert_int_equal(memmap_take(&f.m, 0x81000, PAGE, UINT64_MAX, &pa), MM_ENOMEM);
+    assert_int_equal(memmap_take(&f.m, 0x80000, PAGE, UINT64_MAX, &pa), MM_OK);
+    assert_int_equal(pa.v, 0x100000);
     drop(&f);
 }
 

@@ -427,7 +427,7 @@ static void do_put(struct pmm *p, struct model *w, struct host_rng *r)
 
 static void test_model(void **state)
 {
-    enum { STEPS = 300000 };
+    enum { STEPS = 200000 };
     static struct model w;
     struct host_rng r = host_rng_make("model");
     struct fixture f;
@@ -661,6 +661,16 @@ static void test_large_ranges(void **state)
     }
     assert_true(pfn_is_none(pmm_get(f.p, 18)));
     assert_sound(pmm_check(f.p));
+
+    /* The last piece of a block to come back makes it whole, whichever it is. */
+    for (uint64_t piece = 512; piece-- > 0;) {
+        pmm_put_range(f.p, pfn_make(6 * GiB + ((piece * 77 + 300) % 512) * 512), 512);
+        assert_int_equal(pfn_is_none(pmm_get(f.p, 18)), piece != 0);
+    }
+    assert_sound(pmm_check(f.p));
+    pmm_put(f.p, pfn_make(6 * GiB), 18);
+    assert_sound(pmm_check(f.p));
+    assert_int_equal(pmm_get(f.p, 18).v, 6 * GiB);
     close_pool(&f);
 }
 
@@ -949,7 +959,8 @@ static const struct part death_parts[] = {
     { 5 * GiB, GiB + 7, GIVEN }, { 9 * GiB, 64, LATER },
 };
 
-/* A pool that holds 16 frames at 512, 8 at 528, 16 at 544; what it did not survive goes with it. */
+/* A pool that holds 16 frames at 512, 8 at 528, 16 at 544, 8 at 632, 8 at 640; what it did not
+ * survive goes with it. */
 static struct fixture death_pool(void)
 {
     struct fixture f;
@@ -958,6 +969,8 @@ static struct fixture death_pool(void)
     assert_int_equal(pmm_claim(f.p, pfn_make(512), 16), MM_OK);
     assert_int_equal(pmm_claim(f.p, pfn_make(528), 8), MM_OK);
     assert_int_equal(pmm_claim(f.p, pfn_make(544), 16), MM_OK);
+    assert_int_equal(pmm_claim(f.p, pfn_make(632), 8), MM_OK);
+    assert_int_equal(pmm_claim(f.p, pfn_make(640), 8), MM_OK);
     return f;
 }
 
@@ -988,6 +1001,7 @@ static void test_deaths(void **state)
         { false, 512, 0, "count of 0" },
         { false, 512, UINT64_MAX, "wraps" },
         { false, 512, 17, "pmm_put_range: frame at 0x210000 begins another allocation" },
+        { false, 636, 8, "pmm_put_range: frame at 0x280000 begins another allocation" },
         { false, 520, 12, "pmm_put_range: frame at 0x210000 begins another allocation" },
         { false, 528, 9, "pmm_put_range: frame at 0x218000 is free already" },
         { false, 511, 2, "pmm_put_range: frame at 0x1ff000 is free already" },
