@@ -499,7 +499,8 @@ def test_ksyms(awk, tmp_path):
     (NM.replace("__image_start", "image_start"), "no symbol __image_start"),
     ("ffffffff80000000 A __image_start\n", "no functions"),
     (NM.replace("ffffffff80002fff", "ffffffff7fffffff"), "last at ffffffff7fffffff is below"),
-    (NM.replace("ffffffff80000000 A", "0000000000400000 A"), "not in the top 2 GiB")])
+    (NM.replace("ffffffff80000000 A", "0000000000400000 A"), "not in the top 2 GiB")],
+    ids=["no start", "no functions", "below the start", "low start"])
 def test_ksyms_stops_on_what_it_cannot_say(awk, text, words):
     done = ksyms(awk, text)
     assert done.returncode != 0 and words in done.stderr
@@ -617,7 +618,8 @@ def picture(text, ink, paper, font=LETTERS, margin=3):
 @quick
 @pytest.mark.parametrize("make", [psf1, psf2])
 @pytest.mark.parametrize("ink,paper", [(b"\xff\xff\xff", b"\0\0\0"), (b"\0\0\0", b"\xff\xff\xff"),
-                                       (b"\x12\x34\x56", b"\x65\x43\x21")])
+                                       (b"\x12\x34\x56", b"\x65\x43\x21")],
+                         ids=["white on black", "black on white", "any"])
 def test_screens_are_read_whatever_their_colours(make, ink, paper):
     font = plat.Font(make(LETTERS))
     lines = plat.text_of_screen(picture("Hi H\u00dc", ink, paper), font)
