@@ -167,8 +167,8 @@ static void show_handover(const struct plat_boot *b)
                                       ? "from firmware's generator or RDRAND"
                                       : "from the clock only: addresses can be guessed");
     show_options();
-    kprintf("exit          ExitBootServices called %u time%s; map grew %u time%s meanwhile\n",
-            b->exit_tries, b->exit_tries != 1 ? "s" : "", b->map_grew, b->map_grew != 1 ? "s" : "");
+    kprintf("exit tries    %u\nmap grew      %u times while it was read\n", b->exit_tries,
+            b->map_grew);
     kprintf("tables        ACPI 0x%llx, SMBIOS 0x%llx, memory attributes 0x%llx\n",
             (unsigned long long)b->rsdp, (unsigned long long)b->smbios,
             (unsigned long long)b->memory_attributes);

@@ -30,8 +30,8 @@ static void show_regions(void)
 {
     char size[FMT_BYTES_MAX];
 
-    kputs(STYLE_HEAD "base          end                size  kind             type                 "
-                     "from\n" STYLE_OFF);
+    kprintf(STYLE_HEAD "%-12s %-12s %10s  %-15s  %-19s  from\n" STYLE_OFF, "base", "end", "size",
+            "kind", "type");
     for (uint32_t i = 0; i < vm_map.nregions; i++) {
         const struct memmap_region *r = &vm_map.regions[i];
 

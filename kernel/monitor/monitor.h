@@ -19,7 +19,8 @@ struct monitor_command {
     const char *args;  /* "[-r | -s]", "ADDR", "" */
     const char *brief; /* one line for `help` */
     const char *help;  /* in full, lines parted by \n, each ended by one */
-    /* argv[0] is the name. 0: done; anything else: it failed, after saying why. */
+    /* argv[0] is the name. 0: done; anything else: it failed, after saying why. A verdict that is
+     * bad (audit, check, selftest) is no failure: the command did what it is for. */
     int (*run)(int argc, char **argv);
 };
 
