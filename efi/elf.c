@@ -3,7 +3,7 @@
  *
  * Everything is read by memcpy into aligned structs, at offsets that were compared with the size of
  * the file before. Lengths are compared by subtraction from a known larger number, so that nothing
- * can wrap.
+ * can wrap; an address below the base becomes an offset that is too large, on purpose.
  *
  * What elf_parse() proves, so that elf_load() can be plain copying:
  *  E1  each segment's bytes lie in the file, its memory in the image
@@ -134,8 +134,7 @@ static const char *elf_add_segment(struct elf_image *im, const struct elf_progra
     if (im->nsegments == ELF_MAX_SEGMENTS) {
         return "too many segments";
     }
-    if (p->vaddr < im->link_base || p->vaddr % STUB_PAGE != 0 || p->memsz == 0 ||
-        !elf_inside(offset, p->memsz, max_bytes)) {
+    if (p->vaddr % STUB_PAGE != 0 || p->memsz == 0 || !elf_inside(offset, p->memsz, max_bytes)) {
         return "a segment is out of place";
     }
     if (p->filesz > p->memsz || !elf_inside(p->offset, p->filesz, nbytes)) {
@@ -168,7 +167,7 @@ static uint64_t elf_file_offset(const struct elf_image *im, uint64_t va, uint64_
         const struct elf_segment *s = &im->segments[i];
         uint64_t at = va - im->link_base - s->offset;
 
-        if (va >= im->link_base && elf_inside(at, n, s->file_bytes)) {
+        if (elf_inside(at, n, s->file_bytes)) {
             return s->file + at;
         }
     }
@@ -242,7 +241,7 @@ static const char *elf_check_relocations(const struct elf_image *im)
         if (!placed) {
             return "a relocation outside the data";
         }
-        if (r.addend < im->link_base || r.addend - im->link_base > im->nbytes) {
+        if (r.addend - im->link_base > im->nbytes) {
             return "a relocation that points outside the image";
         }
     }

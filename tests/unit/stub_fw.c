@@ -8,7 +8,6 @@
  */
 #include "stub_fw.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,7 +16,7 @@
 
 struct stub_fw stub_fw;
 
-static unsigned char *ram;
+static bool mapped;
 static unsigned char used[PAGES];
 static uint64_t key;
 static uint64_t key_of_last_map;
@@ -29,15 +28,17 @@ static uint64_t clock_now;
 
 void stub_fw_reset(void)
 {
-    if (ram == NULL) {
-        ram = mmap((void *)(uintptr_t)STUB_RAM, (size_t)PAGES * 4096, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-        if (ram != (void *)(uintptr_t)STUB_RAM) {
+    for (unsigned i = 0; i < 2; i++) {
+        void *at = fw_pointer(i == 0 ? STUB_RAM : STUB_RAM_HIGH);
+
+        if (!mapped &&
+            mmap(at, PAGES * (size_t)4096, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != at) {
             abort();
         }
-    } else {
-        (void)madvise(ram, (size_t)PAGES * 4096, MADV_DONTNEED);
+        (void)madvise(at, PAGES * (size_t)4096, MADV_DONTNEED);
     }
+    mapped = true;
     memset(used, 0, sizeof(used));
     key = 1000;
     key_of_last_map = 0;
@@ -55,6 +56,11 @@ void stub_fw_reset(void)
         .conf_error_at = STUB_NEVER,
         .rng_error = FW_NOT_FOUND,
     };
+}
+
+static uint64_t ram(void)
+{
+    return stub_fw.no_low_memory ? STUB_RAM_HIGH : STUB_RAM;
 }
 
 static void violated(const char *what)
@@ -80,9 +86,6 @@ static fw_status_t stub_alloc(uint64_t npages, uint64_t max, uint64_t *pa)
     if (stub_fw.nallocs++ == stub_fw.fail_alloc) {
         return FW_OUT_OF_RESOURCES;
     }
-    if (stub_fw.no_low_memory && max <= UINT32_MAX) {
-        return FW_NOT_FOUND;
-    }
     if (stub_fw.zero_allocs > 0) {
         stub_fw.zero_allocs--;
         stub_fw.live_pages += (int64_t)npages;
@@ -91,13 +94,13 @@ static fw_status_t stub_alloc(uint64_t npages, uint64_t max, uint64_t *pa)
         return FW_SUCCESS;
     }
     for (uint32_t i = stub_fw.free_pages; i > 0; i--) {
-        run = used[i - 1] || STUB_RAM + i * UINT64_C(4096) - 1 > max ? 0 : run + 1;
+        run = used[i - 1] || ram() + i * UINT64_C(4096) - 1 > max ? 0 : run + 1;
         if (run == npages) {
             memset(used + i - 1, 1, npages);
-            memset(ram + (i - 1) * (size_t)4096, 0xcc, npages * 4096);
             stub_fw.live_pages += (int64_t)npages;
             key++;
-            *pa = STUB_RAM + (i - 1) * UINT64_C(4096);
+            *pa = ram() + (i - 1) * UINT64_C(4096);
+            memset(fw_pointer(*pa), 0xcc, npages * 4096);
             return FW_SUCCESS;
         }
     }
@@ -115,9 +118,9 @@ static fw_status_t stub_free(uint64_t pa, uint64_t npages)
         violated("free_pages of nothing");
         return FW_INVALID_PARAMETER;
     }
-    if (pa >= STUB_RAM) { /* else a block at page 0, which has no memory behind it */
+    if (pa >= ram()) { /* else a block at page 0, which has no memory behind it */
         for (uint64_t i = 0; i < npages; i++) {
-            uint64_t page = (pa - STUB_RAM) / 4096 + i;
+            uint64_t page = (pa - ram()) / 4096 + i;
 
             if (page >= PAGES || !used[page]) {
                 violated("free_pages of what is not allocated");
@@ -143,7 +146,7 @@ uint32_t stub_fw_descs(struct stub_desc *to, uint32_t max)
 
         for (j = i; j < PAGES && (j >= stub_fw.free_pages ? 4 : used[j] ? 2u : 7u) == type; j++) {
         }
-        to[n++] = (struct stub_desc){ type, 0, STUB_RAM + i * UINT64_C(4096), 0, j - i, 0xf };
+        to[n++] = (struct stub_desc){ type, 0, ram() + i * UINT64_C(4096), 0, j - i, 0xf };
     }
     for (uint32_t i = 0; i < grown && n < max; i++) {
         to[n++] = (struct stub_desc){ 0, 0, 0xf0000000 + i * UINT64_C(8192), 0, 1, 1 };

@@ -10,10 +10,11 @@
 
 #include "firmware.h"
 
-#define STUB_RAM       UINT64_C(0x10000000) /* physical and virtual address of the fake RAM */
-#define STUB_RAM_PAGES 16384u               /* 64 MiB */
+#define STUB_RAM       UINT64_C(0x10000000)     /* physical and virtual address of the fake RAM */
+#define STUB_RAM_HIGH  UINT64_C(0x200000000000) /* where it is on a machine with no low memory */
+#define STUB_RAM_PAGES 16384u                   /* 64 MiB */
 #define STUB_NEVER     UINT32_MAX
-#define STUB_MAX_DESCS 512u
+#define STUB_MAX_DESCS 4096u
 
 struct stub_desc {
     uint32_t type;
@@ -28,7 +29,7 @@ struct stub_fw {
     /* What goes wrong; all 0 or STUB_NEVER after stub_fw_reset(): nothing. */
     uint32_t free_pages;           /* of the fake RAM that are free at the start */
     uint32_t fail_alloc;           /* this allocation, counted from 0, fails */
-    bool no_low_memory;            /* nothing below 4 GiB, if that is asked for */
+    bool no_low_memory;            /* all of the fake RAM is at STUB_RAM_HIGH */
     uint32_t zero_allocs;          /* so many allocations begin at page 0 */
     uint32_t fail_free;            /* this call of free_pages fails */
     uint32_t stale;                /* so many exits say INVALID_PARAMETER; STUB_NEVER: all */

@@ -291,6 +291,13 @@ static void test_load_options_garbage(void **state)
     assert_said("load options: not plain text, ignored");
     stub_fw_reset();
     set_file("a=1", 3);
+    gather("a\0\x7f\0", 4); /* DEL is the first that is too high */
+    assert_string_equal(conf.text, "a=1\n");
+    assert_said("ignored");
+    stub_fw_reset();
+    set_file("a=1", 3);
+    gather("~\0", 2); /* and this the last that is not */
+    assert_string_equal(conf.text, "a=1\n~\n");
     gather("nokaslr!", 8); /* ASCII where UTF-16 belongs */
     assert_string_equal(conf.text, "a=1\n");
     assert_said("ignored");

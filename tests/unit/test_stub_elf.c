@@ -165,7 +165,7 @@ static void test_segments(void **state)
     assert_wrong("out of place");
     put64(PROGRAM(2, P_MEMSZ), UINT64_MAX - 0x1000); /* wraps */
     assert_wrong("out of place");
-    put64(PROGRAM(2, P_FILESZ), 0x1801); /* more of file than of memory */
+    put64(PROGRAM(2, P_MEMSZ), 0x1ff); /* more of file than of memory */
     assert_wrong("not in the file");
     put64(PROGRAM(2, P_OFFSET), sizeof(elf) - 0x1ff);
     assert_wrong("not in the file");

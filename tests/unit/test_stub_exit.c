@@ -137,6 +137,12 @@ static void test_map_grows(void **state)
     assert_true(m.nbytes > ROOM);
     assert_int_equal(stub_fw.nexits, 0);
 
+    /* A size that no map has. */
+    stub_fw_reset();
+    stub_fw.stride = UINT64_C(0x1000001);
+    assert_int_equal(leave(&m, &r), EXIT_STAY);
+    assert_string_equal(r.why, "firmware asks for an absurd size");
+
     /* Too large after it: no way back, and an end. */
     stub_fw_reset();
     stub_fw.stale = STUB_NEVER;
@@ -325,9 +331,14 @@ static void test_look_grows(void **state)
     const char *why;
 
     (void)state;
-    stub_fw.grow = 200; /* 9600 bytes more with each call: past the first slack, not the second */
+    stub_fw.grow = 150; /* 7200 bytes more with each call: past the first slack, not the second */
     assert_int_equal(look(&s, &why), FW_SUCCESS);
     assert_int_equal(s.grew, 1);
+
+    stub_fw_reset();
+    stub_fw.grow = 500; /* 24,000 bytes: only a slack of 32 KiB is enough */
+    assert_int_equal(look(&s, &why), FW_SUCCESS);
+    assert_int_equal(s.grew, 3);
 
     /* A firmware that always wants one descriptor more than it is given. */
     stub_fw_reset();

@@ -456,12 +456,26 @@ static void test_each_allocation_fails(void **state)
         }
     }
     assert_true(came_through >= 9);
-    (void)setup(state);
-    stub_fw.no_low_memory = true; /* then anywhere */
+}
+
+/* All memory is above 4 GiB: the arena goes there, and there is no switch of levels. */
+static void test_no_low_memory(void **state)
+{
+    const struct plat_boot *b;
+
+    (void)state;
+    stub_fw.no_low_memory = true;
     machine.has_la57 = true;
     conf("paging=5");
-    assert_int_equal(handover_run(&stub_fw_table, &machine), FW_SUCCESS);
-    (void)check_entry();
+    b = run();
+    assert_true(b->arena >= STUB_RAM_HIGH);
+    assert_int_equal(b->levels, 4);
+    assert_non_null(strstr(stub_fw.said, "no memory below 4 GiB to switch in"));
+    (void)setup(state);
+    stub_fw.no_low_memory = true;
+    machine.has_la57 = machine.la57_on = true; /* nothing to switch */
+    conf("paging=5");
+    assert_int_equal(run()->levels, 5);
 }
 
 static void test_bad_kernel(void **state)
@@ -699,6 +713,8 @@ static void test_screen(void **state)
     m = good;
     m.stride = m.width = m.height = UINT32_MAX; /* times 4 is more than 64 bits */
     assert_false(screen_usable(&m, &fb));
+    m.stride = m.width = m.height = UINT32_C(1) << 31; /* times 4 is 0 */
+    assert_false(screen_usable(&m, &fb));
     assert_int_equal(fb.base, 77);
 }
 
@@ -717,6 +733,7 @@ int main(void)
         cmocka_unit_test_setup(test_odd_runtime, setup),
         cmocka_unit_test_setup(test_little_memory, setup),
         cmocka_unit_test_setup(test_each_allocation_fails, setup),
+        cmocka_unit_test_setup(test_no_low_memory, setup),
         cmocka_unit_test_setup(test_bad_kernel, setup),
         cmocka_unit_test_setup(test_pool_aligns, setup),
         cmocka_unit_test_setup(test_pool_page_0, setup),
