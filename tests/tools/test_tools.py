@@ -564,7 +564,7 @@ def test_nothing_run_is_a_failure():
     assert done.stdout.splitlines()[-1] == "0 passed, 0 failed"
 
 
-# ---- tests/boot/plat.py --------------------------------------------------------------------------
+# ---- tests/plat.py -------------------------------------------------------------------------------
 
 
 @quick

@@ -22,11 +22,6 @@ LOGS = platqemu.BUILD / "boot-logs"
 LOG_TAIL_LINES = 60
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "quick: part of make test-quick")
-    config.addinivalue_line("markers", "slow: takes long, so it starts early")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Long tests first, so that none of them is left to run alone at the end. Tests that share a
