@@ -281,9 +281,3 @@ bool fbcon_init(const struct plat_framebuffer *fb, void *pixels)
     cursor_row = cursor_col = 0;
     return true;
 }
-
-void fbcon_size(unsigned *cols, unsigned *rows)
-{
-    *cols = term.cols;
-    *rows = term.rows;
-}

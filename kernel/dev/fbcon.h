@@ -21,9 +21,6 @@
  */
 bool fbcon_init(const struct plat_framebuffer *fb, void *pixels);
 
-/* Size of the grid in characters, 0 x 0 without a screen. */
-void fbcon_size(unsigned *cols, unsigned *rows);
-
 extern const struct console_sink fbcon_sink;
 
 #endif

@@ -68,11 +68,6 @@ void console_add(const struct console_sink *s)
     console_unlock(irq);
 }
 
-const struct console_sink *console_sink_at(size_t i)
-{
-    return i < nsinks ? sinks[i] : NULL;
-}
-
 /* Lines of the log on their way to one sink: many per write, so that a screen scrolls but once. */
 struct replay {
     const struct console_sink *sink;

@@ -34,9 +34,6 @@ void console_add(const struct console_sink *s);
 /* Print the log, as far as its ring and the console level reach, to `s` alone. */
 void console_replay_log(const struct console_sink *s);
 
-/* The i-th sink, or NULL behind the last. */
-const struct console_sink *console_sink_at(size_t i);
-
 /* Any context. One call is never torn apart, and screens draw once per call. */
 void console_write(const char *s, size_t n);
 void kputs(const char *s); /* without a line end of its own */

@@ -458,11 +458,6 @@ const char *line_text(const struct line *l)
     return l->text;
 }
 
-void line_refresh(struct line *l)
-{
-    draw(l);
-}
-
 static bool all_printable(const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

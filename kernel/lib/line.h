@@ -61,22 +61,21 @@ struct line {
     char typed[LINE_MAX];                 /* that line, while `back` > 0 */
 };
 
-/* `prompt` may hold ESC[...m sequences, which take no column; it stays valid. */
+/*
+ * `prompt` takes at most half of LINE_WIDTH; it may hold ESC[...m sequences, which take no column,
+ * and stays valid. So does everything else.
+ */
 void line_init(struct line *l, const char *prompt, line_out_fn *out, line_complete_fn *complete,
                void *ctx);
 
 /* Begin a line: it is empty, and the prompt appears. */
 void line_start(struct line *l);
 
-/* One byte from the keyboard. After LINE_DONE and LINE_CANCEL call line_start() for the next line.
- */
+/* One byte from the keyboard. After LINE_DONE and LINE_CANCEL, line_start() is next. */
 enum line_event line_feed(struct line *l, char c);
 
 /* The line so far, NUL-terminated. */
 const char *line_text(const struct line *l);
-
-/* Show prompt and line again, after something else was printed. */
-void line_refresh(struct line *l);
 
 /* NULL if the invariants of line.c hold, else the first broken one as text. */
 const char *line_check(const struct line *l);

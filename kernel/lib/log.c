@@ -186,24 +186,19 @@ bool log_on_console(enum log_level level)
     return level <= console_level;
 }
 
-static const char *const level_names[] = {
-    [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"
-};
-
 bool log_parse_level(const char *word, enum log_level *level)
 {
-    for (size_t i = 0; i < MM_COUNTOF(level_names); i++) {
-        if (strcmp(word, level_names[i]) == 0) {
+    static const char *const names[] = {
+        [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"
+    };
+
+    for (size_t i = 0; i < MM_COUNTOF(names); i++) {
+        if (strcmp(word, names[i]) == 0) {
             *level = (enum log_level)i;
             return true;
         }
     }
     return false;
-}
-
-const char *log_level_name(enum log_level level)
-{
-    return level_names[level];
 }
 
 /* The first record with text at or behind *position and before `end` into *v and `text`, and
@@ -268,7 +263,8 @@ static const char *check_locked(void)
 {
     uint64_t at = store.tail, count = 0;
 
-    if (store.head - store.tail > LOG_RING || store.head % LOG_ALIGN != 0 || store.tail % LOG_ALIGN != 0) {
+    if (store.head - store.tail > LOG_RING || store.head % LOG_ALIGN != 0 ||
+        store.tail % LOG_ALIGN != 0) {
         return "L1: head and tail";
     }
     while (at < store.head) {
@@ -283,7 +279,9 @@ static const char *check_locked(void)
         count += !r->filler;
         at += r->nbytes;
     }
-    return at != store.head ? "L2: the walk misses head" : count != store.count ? "L4: count" : NULL;
+    return at != store.head       ? "L2: the walk misses head"
+           : count != store.count ? "L4: count"
+                                  : NULL;
 }
 
 const char *log_check(void)

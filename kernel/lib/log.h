@@ -38,21 +38,20 @@ void log_set_console_level(enum log_level level);
 
 /* "error", "warn", "info" or "debug" into *level; false for any other word. */
 MM_MUST_CHECK bool log_parse_level(const char *word, enum log_level *level);
-const char *log_level_name(enum log_level level);
 
 struct log_view {
     const char *text; /* NUL-terminated, valid during the call */
     size_t nbytes;
     enum log_level level;
     uint64_t tsc; /* raw */
-    char
-        stamp[LOG_STAMP_MAX]; /* "    1.234567", or ticks without a point while there is no clock */
+    /* "    1.234567", or ticks without a point while there is no clock */
+    char stamp[LOG_STAMP_MAX];
 };
 
 /*
  * Call `fn` for each record that is there as the call begins, the oldest first, until it returns
- * false. `fn` runs without the lock: it may print and log. Records that make room meanwhile are
- * left out.
+ * false. `fn` runs without the lock: it may print and log. Records that the ring drops meanwhile
+ * are left out.
  */
 void log_for_each(bool (*fn)(void *ctx, const struct log_view *v), void *ctx);
 

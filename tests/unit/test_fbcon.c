@@ -219,15 +219,12 @@ static void test_random(void **state)
 /* A screen larger than the grid: the rest stays black. */
 static void test_huge(void **state)
 {
-    unsigned cols, rows;
-
     (void)state;
     make_font(8, 8);
     make_video(5200, 2100, 5200, PLAT_PIXEL_BGRX);
     start();
-    fbcon_size(&cols, &rows);
-    assert_int_equal(cols, 320);
-    assert_int_equal(rows, 128);
+    assert_int_equal(term.cols, 320);
+    assert_int_equal(term.rows, 128);
     put("\033[999;999Hx", 11, 2);
 }
 

@@ -297,7 +297,6 @@ static void test_prompt(void **state)
     begin("");
     type("ab\x01");
     assert_int_equal(term.col, 0);
-    line_refresh(&line);
     assert_row(0, "ab");
     assert_panics(line_init(&line, "0123456789012345678901234567890123456789>", show, NULL, NULL),
                   "prompt_columns");

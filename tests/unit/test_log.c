@@ -81,8 +81,6 @@ static void test_console(void **state)
     (void)state;
     kputs("nobody listens\n");
     console_add(&sink0);
-    assert_ptr_equal(console_sink_at(0), &sink0);
-    assert_null(console_sink_at(1));
     assert_seen(0, "");
     kprintf("%d lines\nat %s\n", 2, "once");
     assert_int_equal(writes[0], 1);
@@ -142,7 +140,6 @@ static void test_levels(void **state)
     for (unsigned i = 0; i < 4; i++) {
         assert_true(log_parse_level(names[i], &level));
         assert_int_equal(level, i);
-        assert_string_equal(log_level_name(level), names[i]);
     }
     assert_false(log_parse_level("loud", &level));
     assert_false(log_parse_level("", &level));
