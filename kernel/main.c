@@ -34,11 +34,12 @@ struct boot_stage boot_stages[BOOT_MAX_STAGES];
 unsigned boot_nstages;
 volatile int gdb_wait;
 
-/* The compiler compares it on return from every function that has an array. Never 0 in the lowest
- * byte's place by chance alone. */
+/* Every function that has an array compares it on return. kmain() makes it random. */
 uintptr_t __stack_chk_guard = 0x595e9fbd94fda766;
 _Noreturn void __stack_chk_fail(void);
 _Noreturn void kmain(const struct plat_boot *boot);
+
+#define MAX_FINDING_LINES 8u
 
 static const char *const known_options[] = {
     "run", "nokaslr", "log", "gdb", "keep", "paging", NULL
@@ -125,6 +126,30 @@ static void start_screen(const struct plat_boot *boot)
     }
 }
 
+/* What is wrong with the map, the errors and warnings of it; the monitor's `memmap -f` has all. */
+static void log_findings(const struct plat_boot *boot)
+{
+    unsigned n = 0;
+
+    log_info("memory map: %u descriptors, %u regions, %u findings", vm_map.ndescs, vm_map.nregions,
+             vm_map.nfindings);
+    if ((boot->flags & PLAT_BOOT_MAP_OVERRUN) != 0) {
+        log_warn("firmware wrote past the end of the buffer it was given for the map");
+    }
+    for (uint32_t i = 0; i < vm_map.nfindings; i++) {
+        const struct memmap_finding *f = &vm_map.findings[i];
+
+        if (f->severity < MEMMAP_WARN) {
+            continue;
+        }
+        if (n++ == MAX_FINDING_LINES) {
+            log_warn("map: and more; memmap -f lists them");
+            return;
+        }
+        log_warn("map: %s at 0x%llx: %s", f->rule, (unsigned long long)f->base, f->what);
+    }
+}
+
 static void log_memory(uint64_t reclaimed)
 {
     char all[12], unused[12], gained[12];
@@ -153,8 +178,7 @@ static void boot_kernel(const struct plat_boot *boot)
     stage_done("consoles, options");
 
     vm_init(boot);
-    log_info("memory map: %u descriptors, %u regions, %u findings", vm_map.ndescs, vm_map.nregions,
-             vm_map.nfindings);
+    log_findings(boot);
     stage_done("map, page tables, frames, heap");
 
     acpi_init(boot->rsdp);
@@ -162,7 +186,7 @@ static void boot_kernel(const struct plat_boot *boot)
     stage_done("ACPI tables, clock");
     runtime_init(boot);
     stage_done("runtime services");
-    reclaimed = vm_reclaim(boot, keep_boot_services());
+    reclaimed = vm_reclaim(keep_boot_services());
     log_memory(reclaimed);
     stage_done("firmware's memory reclaimed");
 

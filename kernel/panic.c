@@ -69,7 +69,7 @@ static const char *const ub_names[] = {
     "subtraction overflow",
 };
 
-static volatile bool panicking;
+static volatile unsigned depth; /* panics begun */
 
 _Noreturn static void stop(void)
 {
@@ -83,11 +83,12 @@ _Noreturn static void stop(void)
 static void begin(void)
 {
     cli();
-    if (panicking) {
-        kputs("\nPANIC in a panic: stopping here\n");
+    if (++depth > 1) {
+        if (depth == 2) { /* else printing itself is what fails */
+            kputs("\nPANIC in a panic: stopping here\n");
+        }
         stop();
     }
-    panicking = true;
     log_panic_mode();
     kputs("\n\033[1;31mPANIC: \033[0m");
 }
@@ -118,7 +119,7 @@ static void print_backtrace(uint64_t rip, uint64_t rbp)
     char name[64];
 
     kputs("call chain, innermost first:\n");
-    for (unsigned depth = 0; depth < BACKTRACE_DEPTH && rip != 0; depth++) {
+    for (unsigned i = 0; i < BACKTRACE_DEPTH && rip != 0; i++) {
         const uint64_t *record;
 
         panic_symbol(rip, name, sizeof(name));

@@ -340,11 +340,10 @@ static uint64_t gain(uint64_t base, uint64_t end)
     return count;
 }
 
-uint64_t vm_reclaim(const struct plat_boot *boot, bool keep_boot_services)
+uint64_t vm_reclaim(bool keep_boot_services)
 {
     uint64_t n = 0;
 
-    (void)boot;
     for (uint32_t i = 0; i < vm_map.nregions; i++) {
         const struct memmap_region *r = &vm_map.regions[i];
         bool boot_services = r->type == EFI_MT_BOOT_CODE || r->type == EFI_MT_BOOT_DATA;

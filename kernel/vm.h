@@ -40,7 +40,7 @@ void vm_init(const struct plat_boot *boot);
  * free frames. With `keep_boot_services`, boot-services memory stays as it is (for machines whose
  * runtime services still use it). Returns the number of frames gained.
  */
-uint64_t vm_reclaim(const struct plat_boot *boot, bool keep_boot_services);
+uint64_t vm_reclaim(bool keep_boot_services);
 
 /*
  * See physical [pa, pa + nbytes), read only, wherever it lies: through the direct map if it covers

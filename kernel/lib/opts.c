@@ -41,16 +41,6 @@ bool opts_get(const char *key, char *buf, size_t n)
     return true;
 }
 
-bool opts_flag(const char *key)
-{
-    char value[8]; /* longer than any word that means no */
-
-    if (!opts_get(key, value, sizeof(value))) {
-        return false;
-    }
-    return strcmp(value, "0") != 0 && strcmp(value, "no") != 0 && strcmp(value, "off") != 0;
-}
-
 static bool is_known(const struct plat_option *o, const char *const known[])
 {
     for (size_t i = 0; known[i] != NULL; i++) {

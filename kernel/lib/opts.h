@@ -24,9 +24,6 @@ const char *opts_text(void);
  */
 MM_MUST_CHECK bool opts_get(const char *key, char *buf, size_t n);
 
-/* Is `key` there, bare or with a value that is neither 0, no nor off? */
-bool opts_flag(const char *key);
-
 /* Log a warning for each key that is not in `known`, an array that ends with NULL. */
 void opts_check_known(const char *const known[]);
 

@@ -8,7 +8,7 @@
  *   stale=N the first N calls of ExitBootServices say INVALID_PARAMETER, stale=0 all of them
  *   grow    each size query is short by one descriptor, three times
  *   unset   DescriptorSize and version are left as they were on BUFFER_TOO_SMALL
- *   overrun GetMemoryMap writes 16 bytes past the end of what it reports
+ *   overrun GetMemoryMap writes 16 bytes past the end of the buffer that it was given
  */
 #include <efi.h>
 #undef __attribute__ /* gnu-efi 3.0.15 defines it away for this target */
@@ -129,10 +129,8 @@ static EFI_STATUS EFIAPI bad_get_map(UINTN *nbytes, EFI_MEMORY_DESCRIPTOR *map, 
         if (fault_map) {
             *nbytes = spoil(map, need / s, s) * s;
         }
-        if (fault_overrun && *nbytes + 16 > room) {
+        if (fault_overrun) {
             memset((char *)map + room, 0xee, 16);
-        } else if (fault_overrun) {
-            memset((char *)map + *nbytes, 0xee, 16);
         }
     }
     return status;

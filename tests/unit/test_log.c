@@ -287,19 +287,11 @@ static void test_opts(void **state)
     strcpy(value, "before");
     assert_false(opts_get("hidden", value, sizeof(value)));
     assert_string_equal(value, "before");
-    assert_true(opts_flag("quiet"));
-    assert_true(opts_flag("log"));
-    assert_false(opts_flag("x"));
-    assert_false(opts_flag("missing"));
     forget();
     opts_check_known(known);
     assert_seen(
         0, "[    0.000000] \033[93mwarning: option x is unknown and ignored; known are log run "
            "quiet\033[0m\n");
-    opts_init("quiet=0 quiet=off", 17);
-    assert_false(opts_flag("quiet"));
-    opts_init("quiet=off quiet=offer", 21);
-    assert_true(opts_flag("quiet"));
 
     /* more text than there is room for */
     char *big = test_malloc(5000);
