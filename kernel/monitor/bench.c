@@ -219,7 +219,7 @@ static bool run_bench(const struct bench *b)
         kprintf("%-10s%-40s%10llu%10llu %8u\n", b->name, b->what, (unsigned long long)cycles,
                 (unsigned long long)ns, count);
     } else {
-        kprintf("%-10s%-40s" STYLE_BAD "  out of memory\n" STYLE_OFF, b->name, b->what);
+        kprintf("%-10s%-40s" STYLE_BAD "  out of memory" STYLE_OFF "\n", b->name, b->what);
     }
     return good;
 }
@@ -238,7 +238,7 @@ static int cmd_bench(int argc, char **argv)
         }
         if (!any) {
             kputs(STYLE_HEAD "name      operation                                   cycles"
-                             "        ns    times\n" STYLE_OFF);
+                             "        ns    times" STYLE_OFF "\n");
         }
         any = true;
         good = run_bench(&benches[i]) && good;
@@ -247,7 +247,7 @@ static int cmd_bench(int argc, char **argv)
         return args_fail(&a, "there is no measurement \"%s\"", a.operand[0]);
     }
     kputs(STYLE_HEAD "cycles of the time-stamp counter for each; under QEMU with -icount shift=0 "
-                     "these\nare instructions\n" STYLE_OFF);
+                     "these\nare instructions" STYLE_OFF "\n");
     return !good;
 }
 

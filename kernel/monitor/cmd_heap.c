@@ -42,7 +42,7 @@ static bool show_block(void *ctx, const struct heap_ff_view *b)
     char size[FMT_BYTES_MAX];
 
     if (b->first_in_arena && l->used_too) {
-        kputs(STYLE_HEAD "arena\n" STYLE_OFF);
+        kputs(STYLE_HEAD "arena" STYLE_OFF "\n");
     }
     if (!b->used || l->used_too) {
         kprintf("  %016llx %14zu %10s  %s\n", (unsigned long long)(uint64_t)b->ptr, b->nbytes,
@@ -89,13 +89,13 @@ static int cmd_heap(int argc, char **argv)
             s.free_bytes != 0 ? split * 100 / s.free_bytes : 0);
 
     blocks.used_too = args_has(&a, 'b');
-    kprintf(STYLE_HEAD "%-18s %14s %10s\n" STYLE_OFF,
+    kprintf(STYLE_HEAD "%-18s %14s %10s" STYLE_OFF "\n",
             blocks.used_too ? "all blocks" : "free blocks", "bytes", "size");
     heap_ff_for_each(kmalloc_heap(), show_block, &blocks);
     if (blocks.shown == 0) {
         kputs("  none\n");
     }
-    kprintf(STYLE_HEAD "%-18s %14s %10s\n" STYLE_OFF, "vmalloc ranges", "bytes", "size");
+    kprintf(STYLE_HEAD "%-18s %14s %10s" STYLE_OFF "\n", "vmalloc ranges", "bytes", "size");
     vmalloc_for_each(show_vmalloc, &ranges);
     if (ranges.shown == 0) {
         kputs("  none\n");
@@ -126,7 +126,8 @@ static int list_held(void)
             continue;
         }
         if (n++ == 0) {
-            kputs(STYLE_HEAD " ID  address                   bytes       size  from\n" STYLE_OFF);
+            kputs(STYLE_HEAD " ID  address                   bytes       size  from" STYLE_OFF
+                             "\n");
         }
         show_held(&held[i]);
     }

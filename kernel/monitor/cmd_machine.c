@@ -98,7 +98,7 @@ static int cmd_cpu(int argc, char **argv)
             f->va_bits, vm_layout.levels);
     kprintf("time-stamp counter: %llu MHz (%s%s)\n", (unsigned long long)clock_tsc_per_us,
             clock_source, f->invariant_tsc ? ", invariant" : "");
-    kputs(STYLE_HEAD "features\n" STYLE_OFF);
+    kputs(STYLE_HEAD "features" STYLE_OFF "\n");
     show_feature("NX", f->nx, (efer & EFER_NXE) != 0, "pages that can't be executed");
     show_feature("1 GiB pages", f->page1g, vm_pagetable.feat.page1g, "in the direct map");
     show_feature("PGE", f->pge, (cr4 & CR4_PGE) != 0, "global pages");
@@ -112,7 +112,7 @@ static int cmd_cpu(int argc, char **argv)
     show_feature("APIC", f->apic, f->apic, "local interrupt controller");
     show_feature("x2APIC", f->x2apic, f->apic && (rdmsr(MSR_APIC_BASE) & APIC_BASE_EXTD) != 0,
                  "the same, by MSR");
-    kputs(STYLE_HEAD "control registers\n" STYLE_OFF);
+    kputs(STYLE_HEAD "control registers" STYLE_OFF "\n");
     show_register("CR0", read_cr0(), cr0_bits, MM_COUNTOF(cr0_bits));
     kprintf("CR3   %016llx\n", (unsigned long long)read_cr3());
     show_register("CR4", cr4, cr4_bits, MM_COUNTOF(cr4_bits));
@@ -206,7 +206,7 @@ static int cmd_boot(int argc, char **argv)
         return 1;
     }
     show_handover(b);
-    kputs(STYLE_HEAD "time\n" STYLE_OFF);
+    kputs(STYLE_HEAD "time" STYLE_OFF "\n");
     show_time("stub, until ExitBootServices", b->tsc_start, b->tsc_exit);
     show_time("from there to the kernel", b->tsc_exit, boot_tsc_entry);
     for (unsigned i = 0; i < boot_nstages; i++) {
@@ -232,7 +232,7 @@ static bool pick_record(void *ctx, const struct log_view *v)
     struct log_pick *p = ctx;
 
     if (v->level <= p->level && p->count++ >= p->skip && p->show) {
-        kprintf(STYLE_HEAD "[%s]" STYLE_OFF " %s%s\n" STYLE_OFF, v->stamp, styles[v->level],
+        kprintf(STYLE_HEAD "[%s]" STYLE_OFF " %s%s" STYLE_OFF "\n", v->stamp, styles[v->level],
                 v->text);
     }
     return true;
@@ -327,8 +327,8 @@ static int show_variables(const struct args *a)
     unsigned n = 0;
 
     memset(&v, 0, sizeof(v));
-    kputs(STYLE_HEAD
-          "vendor                                  bytes  attributes and name\n" STYLE_OFF);
+    kputs(STYLE_HEAD "vendor                                  bytes  attributes and name" STYLE_OFF
+                     "\n");
     for (; n < MAX_VARIABLES; n++) {
         status = runtime_next_variable(&v);
         if (status == RUNTIME_NOT_FOUND) {

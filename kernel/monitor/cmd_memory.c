@@ -30,7 +30,7 @@ static void show_regions(void)
 {
     char size[FMT_BYTES_MAX];
 
-    kprintf(STYLE_HEAD "%-12s %-12s %10s  %-15s  %-19s  from\n" STYLE_OFF, "base", "end", "size",
+    kprintf(STYLE_HEAD "%-12s %-12s %10s  %-15s  %-19s  from" STYLE_OFF "\n", "base", "end", "size",
             "kind", "type");
     for (uint32_t i = 0; i < vm_map.nregions; i++) {
         const struct memmap_region *r = &vm_map.regions[i];
@@ -45,7 +45,7 @@ static void show_regions(void)
         }
     }
     kprintf("%u regions from %u descriptors, %u findings" STYLE_HEAD
-            " (-f); ends are not included\n" STYLE_OFF,
+            " (-f); ends are not included" STYLE_OFF "\n",
             vm_map.nregions, vm_map.ndescs, vm_map.nfindings);
 }
 
@@ -57,7 +57,8 @@ static void show_descriptors(void)
             (unsigned long long)vm_map.raw.stride, vm_map.raw.version,
             (unsigned long long)vm_map.raw.nbytes);
     kputs(STYLE_HEAD
-          "   #  start             pages       size  type                 attributes\n" STYLE_OFF);
+          "   #  start             pages       size  type                 attributes" STYLE_OFF
+          "\n");
     for (uint32_t i = 0; i < vm_map.ndescs; i++) {
         struct efi_memory_descriptor d = memmap_desc(&vm_map, i);
         uint64_t nbytes = d.number_of_pages <= UINT64_MAX >> MM_PAGE_SHIFT
@@ -85,7 +86,7 @@ static void show_type_totals(void)
 {
     uint64_t count = 0, npages = 0;
 
-    kputs(STYLE_HEAD "type                 descriptors        pages         size\n" STYLE_OFF);
+    kputs(STYLE_HEAD "type                 descriptors        pages         size" STYLE_OFF "\n");
     for (uint32_t i = 0; i < vm_map.ndescs; i++) {
         struct efi_memory_descriptor d = memmap_desc(&vm_map, i);
         uint64_t type_count = 0, type_pages = 0;
@@ -114,7 +115,7 @@ static void show_kind_totals(void)
 {
     uint64_t npages = 0;
 
-    kputs(STYLE_HEAD "kind                     regions        pages         size\n" STYLE_OFF);
+    kputs(STYLE_HEAD "kind                     regions        pages         size" STYLE_OFF "\n");
     for (unsigned kind = 0; kind < MEMMAP_KINDS; kind++) {
         uint64_t kind_pages = memmap_total(&vm_map, kind) >> MM_PAGE_SHIFT;
         uint64_t count = 0;
@@ -178,7 +179,7 @@ static void show_frames(const char *what, uint64_t nframes, const char *remark)
 {
     char size[FMT_BYTES_MAX];
 
-    kprintf("%-14s%12llu frames %11s" STYLE_HEAD "%s%s\n" STYLE_OFF, what,
+    kprintf("%-14s%12llu frames %11s" STYLE_HEAD "%s%s" STYLE_OFF "\n", what,
             (unsigned long long)nframes, fmt_bytes(size, nframes << MM_PAGE_SHIFT),
             remark[0] != '\0' ? "  " : "", remark);
 }
@@ -200,11 +201,12 @@ static int cmd_frames(int argc, char **argv)
     show_frames("largest run", s.largest_free, "free, one behind the other");
     show_frames("below 1 MiB", s.low_frames, "");
     show_frames("  of it free", s.low_free_frames, "");
-    kprintf("%-14s%12llu bytes  %11s" STYLE_HEAD "  %s of it written so far\n" STYLE_OFF,
+    kprintf("%-14s%12llu bytes  %11s" STYLE_HEAD "  %s of it written so far" STYLE_OFF "\n",
             "metadata", (unsigned long long)s.meta_bytes, fmt_bytes(size, s.meta_bytes),
             fmt_bytes(written, s.meta_used_bytes));
 
-    kputs(STYLE_HEAD "\norder      block    free blocks         frames         size\n" STYLE_OFF);
+    kputs(STYLE_HEAD "\norder      block    free blocks         frames         size" STYLE_OFF
+                     "\n");
     for (unsigned order = 0; order <= PMM_MAX_ORDER; order++) {
         uint64_t nframes = s.free_blocks[order] << order;
 

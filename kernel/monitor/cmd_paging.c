@@ -31,13 +31,15 @@ static const struct entry_bit leaf_bits[] = {
     { PTE_SW_WX, "W+X on purpose", "" },
 };
 
-static void show_bits(pte_t e, const struct entry_bit *bits, size_t n)
+/* The words for `bits`, each with `before` in front of it, which is a comma from the second on. */
+static void show_bits(pte_t e, const struct entry_bit *bits, size_t n, const char *before)
 {
     for (size_t i = 0; i < n; i++) {
         const char *word = (e.v & bits[i].mask) != 0 ? bits[i].set : bits[i].clear;
 
         if (word[0] != '\0') {
-            kprintf(", %s", word);
+            kprintf("%s%s", before, word);
+            before = ", ";
         }
     }
 }
@@ -49,26 +51,22 @@ static void show_entry(const struct pt_features *feat, const struct pt_step *s)
     uint64_t pat = s->level == 1 ? PTE_PAT4K : PTE_PAT_LARGE;
     uint64_t reserved = e.v & pte_reserved(s->level, leaf, feat->pa_bits, feat->nx, feat->page1g);
 
-    kprintf("level %u, entry %3u at 0x%llx: " STYLE_BOLD "%016llx\n" STYLE_OFF "    ", s->level,
+    kprintf("level %u, entry %3u at 0x%llx: " STYLE_BOLD "%016llx" STYLE_OFF " -> ", s->level,
             s->index, (unsigned long long)s->entry_pa.v, (unsigned long long)e.v);
     if (!pte_present(e)) {
-        kprintf("not present%s\n", e.v != 0 ? ": the other bits mean nothing" : "");
+        kputs("not present\n");
         return;
     }
+    kprintf("%s at 0x%llx\n", leaf ? describe_leaf(pte_span(s->level)) : "table",
+            (unsigned long long)pte_addr(e, s->level));
+    show_bits(e, common_bits, MM_COUNTOF(common_bits), "    ");
     if (leaf) {
-        kprintf("page of %s at", describe_leaf(pte_span(s->level)));
-    } else {
-        kputs("table at");
-    }
-    kprintf(" 0x%llx", (unsigned long long)pte_addr(e, s->level));
-    show_bits(e, common_bits, MM_COUNTOF(common_bits));
-    if (leaf) {
-        show_bits(e, leaf_bits, MM_COUNTOF(leaf_bits));
+        show_bits(e, leaf_bits, MM_COUNTOF(leaf_bits), ", ");
         kputs((e.v & pat) != 0 ? ", PAT" : "");
     }
     kputs("\n");
     if (reserved != 0) {
-        kprintf("    " STYLE_BAD "reserved bits set: %016llx\n" STYLE_OFF,
+        kprintf("    " STYLE_BAD "reserved bits set: %016llx" STYLE_OFF "\n",
                 (unsigned long long)reserved);
     }
 }
@@ -134,7 +132,7 @@ static bool show_range(void *ctx, const struct pt_range *r)
     } else {
         describe_area(r->va, text, sizeof(text));
     }
-    kprintf("%016llx %012llx %10s  %s  %-8s  %s%s\n" STYLE_OFF, (unsigned long long)r->va,
+    kprintf("%016llx %012llx %10s  %s  %-8s  %s%s" STYLE_OFF "\n", (unsigned long long)r->va,
             (unsigned long long)r->pa.v, fmt_bytes(size, r->nbytes), describe_leaf(r->leaf_bytes),
             flags, (r->flags & (PT_WRITE | PT_EXEC)) == (PT_WRITE | PT_EXEC) ? STYLE_BAD : "",
             text);
@@ -169,7 +167,8 @@ static int cmd_pagetables(int argc, char **argv)
             return args_error(&a, "runtime services are not used, so they have no page tables");
         }
     }
-    kputs(STYLE_HEAD "virtual          physical           size  page   rights    what\n" STYLE_OFF);
+    kputs(STYLE_HEAD "virtual          physical           size  page   rights    what" STYLE_OFF
+                     "\n");
     pt_for_each(pt, show_range, &t);
     kprintf("%llu ranges\n", (unsigned long long)t.ranges);
     for (unsigned i = 0; i < 3; i++) {
@@ -187,7 +186,7 @@ static int cmd_pagetables(int argc, char **argv)
     if (t.tables[5] != 0) {
         kprintf(", 5: %llu", (unsigned long long)t.tables[5]);
     }
-    kputs("\n" STYLE_OFF);
+    kputs(STYLE_OFF "\n");
     return 0;
 }
 
@@ -201,17 +200,18 @@ static int cmd_audit(int argc, char **argv)
         return 1;
     }
     broken = vm_audit(lines);
+    kputs(STYLE_HEAD "        checked  rule" STYLE_OFF "\n");
     for (unsigned i = 0; i < VM_AUDIT_RULES; i++) {
         const struct vm_audit_line *l = &lines[i];
 
-        kprintf("%s  %s" STYLE_HEAD " (%llu checked)\n" STYLE_OFF,
-                l->ok ? STYLE_OK "ok    " STYLE_OFF : STYLE_BAD "BROKEN" STYLE_OFF, l->rule,
-                (unsigned long long)l->checked);
+        kprintf("%s %8llu  %s\n",
+                l->ok ? STYLE_OK "ok    " STYLE_OFF : STYLE_BAD "BROKEN" STYLE_OFF,
+                (unsigned long long)l->checked, l->rule);
         if (!l->ok) {
             char text[96];
 
             describe_va(l->va, text, sizeof(text));
-            kprintf("        first at 0x%llx: %s\n", (unsigned long long)l->va, text);
+            kprintf("                 first at 0x%llx: %s\n", (unsigned long long)l->va, text);
         }
     }
     kprintf("audit: %u rules hold, %u broken\n", VM_AUDIT_RULES - broken, broken);

@@ -17,6 +17,7 @@
 #define PEEK_DEFAULT 64u
 #define PEEK_MAX     UINT64_C(0x10000)
 #define LINE_BYTES   16u
+#define HEX_COLUMNS  40 /* the widest: eight groups of four digits, a space before each */
 
 /* A stretch of memory to access: at `va`, shown as `shown`. */
 struct target {
@@ -94,7 +95,8 @@ static char printable(uint8_t c)
     return c >= 0x20 && c < 0x7f ? (char)c : '.';
 }
 
-/* One line of the dump, [offset, offset + n) of the target; false where it can't be read. */
+/* One line of the dump, [offset, offset + n) of the target; false where it can't be read. Bytes
+ * stand in pairs, or the line would be wider than 80 columns. */
 static bool dump_line(const struct target *t, uint64_t offset, unsigned n, unsigned width,
                       uint64_t *bad)
 {
@@ -109,7 +111,7 @@ static bool dump_line(const struct target *t, uint64_t offset, unsigned n, unsig
             *bad = t->va + offset + done;
             break;
         }
-        len += fmt_s(hex + len, sizeof(hex) - len, "%s%0*llx", done == 8 && width < 8 ? "  " : " ",
+        len += fmt_s(hex + len, sizeof(hex) - len, "%s%0*llx", done % 2 == 0 ? " " : "",
                      (int)(2 * width), (unsigned long long)v);
         for (unsigned i = 0; i < width; i++) {
             text[done + i] = printable((uint8_t)(v >> (8 * i)));
@@ -117,9 +119,8 @@ static bool dump_line(const struct target *t, uint64_t offset, unsigned n, unsig
     }
     if (done > 0) {
         text[done] = '\0';
-        kprintf(STYLE_HEAD "%016llx" STYLE_OFF " %-*s" STYLE_HEAD "  %s\n" STYLE_OFF,
-                (unsigned long long)(t->shown + offset),
-                (int)(LINE_BYTES / width * (2 * width + 1) + (width < 8)), hex, text);
+        kprintf(STYLE_HEAD "%016llx" STYLE_OFF " %-*s" STYLE_HEAD "  %s" STYLE_OFF "\n",
+                (unsigned long long)(t->shown + offset), HEX_COLUMNS, hex, text);
     }
     return done >= n;
 }
@@ -176,11 +177,12 @@ MONITOR_COMMAND(peek) = {
     .name = "peek",
     .args = "ADDR [COUNT] [-b | -w | -l | -q] [-p]",
     .brief = "show memory, at any address",
-    .help = "COUNT bytes (64, at most 64k) from ADDR on, read as bytes (-b), or as units of\n"
-            "2 (-w), 4 (-l) or 8 bytes (-q), least significant byte first. ADDR may be the\n"
-            "name of a function. -p: ADDR is physical; what the direct map does not show is\n"
-            "mapped, uncached, for the time of the command. An address that can't be read\n"
-            "is no accident: the answer says where its walk ends.\n",
+    .help = "COUNT bytes (64, at most 64k) from ADDR on, read as bytes (-b, shown in\n"
+            "pairs), or as units of 2 (-w), 4 (-l) or 8 bytes (-q), least significant byte\n"
+            "first. ADDR may be the name of a function. -p: ADDR is physical; what the\n"
+            "direct map does not show is mapped, uncached, for the time of the command. An\n"
+            "address that can't be read is no accident: the answer says where its walk\n"
+            "ends.\n",
     .run = cmd_peek,
 };
 

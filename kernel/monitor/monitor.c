@@ -246,10 +246,10 @@ static int cmd_help(int argc, char **argv)
         for (unsigned i = 0; i < n; i++) {
             kprintf("  " STYLE_BOLD "%-11s" STYLE_OFF "%s\n", all[i]->name, all[i]->brief);
         }
-        kputs(
-            STYLE_HEAD
-            "\"help COMMAND\" says more. Commands may be parted by ';'. Up and Down walk the\n"
-            "history, Tab completes. Numbers: 42, 0x2a, and with k, m, g, t: 64k, 2m.\n" STYLE_OFF);
+        kputs(STYLE_HEAD
+              "\"help COMMAND\" says more. Commands may be parted by ';'. Up and Down walk the\n"
+              "history, Tab completes. Numbers: 42, 0x2a, and with k, m, g, t: 64k, 2m." STYLE_OFF
+              "\n");
         return 0;
     }
     c = monitor_find(a.operand[0]);

@@ -33,6 +33,7 @@
 #include "x86/regs.h"
 
 #define MAX_BLOCKS 512u
+#define MAX_FRAMES 65536u /* 256 MiB: what the blocks of one order span together */
 #define SLOTS      128u
 #define MARK_BYTES 64u
 #define MAX_PROBES 2048u /* frames */
@@ -197,14 +198,16 @@ static const char *give_back(unsigned n, int order)
     return pmm_check(vm_pmm);
 }
 
-/* As many blocks of each order as there are, up to MAX_BLOCKS, all at once. */
+/* As many blocks of each order as there are, up to MAX_BLOCKS and MAX_FRAMES (but two), all at
+ * once. */
 static const char *pmm_orders(void)
 {
     for (int order = 0; order <= PMM_MAX_ORDER; order++) {
+        const uint64_t most = mm_max(2, mm_min(MAX_BLOCKS, MAX_FRAMES >> order));
         const char *broken;
         unsigned n = 0;
 
-        for (; n < MAX_BLOCKS; n++) {
+        for (; n < most; n++) {
             pfn_t pfn = pmm_get(vm_pmm, (unsigned)order);
 
             if (pfn_is_none(pfn)) {
@@ -873,7 +876,7 @@ static bool run_test(const struct test *t, uint64_t seed)
     if (broken != NULL) {
         kprintf(STYLE_BAD "FAIL" STYLE_OFF " %s: %s\n", t->name, broken);
     } else {
-        kprintf(STYLE_OK "ok" STYLE_OFF " %-18s" STYLE_HEAD "%8llu us\n" STYLE_OFF, t->name,
+        kprintf(STYLE_OK "ok" STYLE_OFF " %-18s" STYLE_HEAD "%8llu us" STYLE_OFF "\n", t->name,
                 (unsigned long long)clock_us(rdtsc() - start));
     }
     return broken == NULL;

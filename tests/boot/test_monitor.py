@@ -1,0 +1,536 @@
+"""The monitor over serial: what its commands say is checked against each other, and against facts.
+
+One machine serves all tests but the last ones, which end theirs.
+"""
+
+import re
+
+import pytest
+
+GUEST = dict(mem="256M")
+
+COMMANDS = ("alloc audit bench boot check clear cpu crash echo frames free heap help log memmap "
+            "pagetables peek poke poweroff reboot runtime selftest walk").split()
+PAGE = 4096
+CTRL_A, CTRL_C, CTRL_D, CTRL_E, CTRL_K, CTRL_U, CTRL_W = "\x01", "\x03", "\x04", "\x05", "\x0b", \
+    "\x15", "\x17"
+UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
+
+
+def rows(text, pattern):
+    """The groups of each line that matches `pattern` as a whole."""
+    return [m.groups() for m in re.finditer(f"^{pattern}$", text, re.M)]
+
+
+def number(text, pattern, base=10):
+    match = re.search(pattern, text, re.M)
+    assert match, f"no {pattern!r} in:\n{text}"
+    return int(match[1], base)
+
+
+def regions(g):
+    """(base, end, kind) of each region."""
+    found = rows(g.cmd("memmap"), r"([0-9a-f]{12}) ([0-9a-f]{12}) +\S+ \S+  (.{15})  .*")
+    return [(int(base, 16), int(end, 16), kind.strip()) for base, end, kind in found]
+
+
+# ---- the shell -----------------------------------------------------------------------------------
+
+
+@pytest.mark.quick
+def test_greets_and_lists_all_commands(guest):
+    assert re.search(r'^Plat: \S+ MiB of memory, \S+ MiB free\. "help" lists the commands\.$',
+                     guest.text, re.M)
+    listed = [name for name, in rows(guest.cmd("help"), r"  ([a-z]+) +\S.*")]
+    assert listed == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains(guest, command):
+    text = guest.cmd(f"help {command}")
+    assert re.match(rf"usage: {command}( .+)?\n\S.*\.\n", text), text
+    assert all(len(line) <= 80 for line in text.splitlines())
+
+
+def test_lists_and_helps_fit_80_columns(guest):
+    for line in ["help", "memmap", "memmap -s", "frames", "pagetables", "audit", "heap", "cpu",
+                 "check", "crash", "walk kfree", "peek kfree", "peek kfree -q", "bench walk"]:
+        wide = [row for row in guest.cmd(line).splitlines() if len(row) > 80]
+        assert not wide, f"{line}: {wide}"
+
+
+def test_unknown_command(guest):
+    assert 'frobnicate: there is no such command; "help" lists them all' in guest.cmd(
+        "frobnicate 1 2")
+    assert 'there is no command "frobnicate"' in guest.cmd("help frobnicate")
+
+
+def test_words_quotes_and_sequences(guest):
+    assert guest.cmd("") == ""
+    assert guest.cmd("   ") == ""
+    assert guest.cmd('echo  a   b "c  d" e"f;g"h') == "a b c  d ef;gh\n"
+    assert guest.cmd("echo a; echo b ;; echo c") == "a\nb\nc\n"
+    assert guest.cmd("echo a; walk; echo b").startswith("a\nwalk: ")
+    assert "b\n" not in guest.cmd("echo a; walk; echo b")
+    assert "a double quote is not closed" in guest.cmd('echo "a b')
+    assert "more than 32 words" in guest.cmd("echo " + "w " * 40)
+    assert guest.cmd("echo " + "w " * 31) == " ".join("w" * 31) + "\n"
+
+
+def test_clear_clears(guest):
+    assert guest.cmd("clear") == ""
+    assert b"\x1b[2J" in guest.last_raw
+
+
+BAD = {
+    "memmap": ["-x", "-rs", "-r -s", "-s -f", "5"],
+    "frames": ["5", "-a"],
+    "walk": ["", "1 2", "-x", "nosuchfunction", "12q", "0x", "kfree+", "kfree+z"],
+    "pagetables": ["-x", "1"],
+    "audit": ["1"],
+    "heap": ["-v", "1"],
+    "alloc": ["x", "-a 3 100", "-a", "-a 0 100", "100 -v -a 16", "-f 19", "-f 2 100", "-v", "1 2",
+              "99999999999999999999", "0xfffffffffffffffffk", "-f 1 -v"],
+    "free": ["", "0", "65", "x", "1 2", "-a 1"],
+    "peek": ["", "nosuchfunction", "0 0", "0 1t", "0 1 2", "0 -b -q", "-z 0",
+             "0xffffffffffffffff 8", "-p 0xfffffffffffff000"],
+    "poke": ["", "0", "0 256", "0 0x10000 -w", "0 1 2", "0 1 -w -l"],
+    "log": ["-l", "-l loud", "x", "1 2"],
+    "cpu": ["1"],
+    "boot": ["-q"],
+    "runtime": ["-q", "1"],
+    "selftest": ["nosuchtest", "-s", "-s x", "a b"],
+    "bench": ["nosuchbench", "-x"],
+    "crash": ["nosuchkind", "null nx"],
+    "reboot": ["now"],
+    "poweroff": ["-f"],
+    "check": ["1"],
+    "clear": ["1"],
+    "help": ["a b"],
+}
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_arguments_answer_with_the_usage(guest, command):
+    for arguments in BAD[command]:
+        text = guest.cmd(f"{command} {arguments}")
+        assert re.match(rf"{command}: .+\nusage: {command}\b.*\n$", text), f"{arguments}: {text}"
+
+
+def test_editing_keys(guest):
+    assert guest.cmd("xecho ab" + CTRL_A + CTRL_D + CTRL_E + "c") == "abc\n"
+    assert guest.cmd("echo axc" + LEFT + "\x7f" + "b") == "abc\n"
+    assert guest.cmd("echo abc" + LEFT * 3 + RIGHT + CTRL_K) == "a\n"
+    assert guest.cmd("nonsense" + CTRL_U + "echo one two" + CTRL_W + "three") == "one three\n"
+    guest.send("walk kfree" + CTRL_C)
+    guest.wait_text(r"^plat> $")
+    assert guest.cmd("echo dropped") == "dropped\n"
+
+
+def test_tab_completes_commands(guest):
+    assert guest.cmd("ech\t hello").endswith("hello\n")
+    assert guest.cmd("help aud\t").startswith("usage: audit\n")
+    assert guest.cmd("echo a; aud\t").endswith("audit: 8 rules hold, 0 broken\n")
+
+
+def test_history(guest):
+    guest.cmd("echo first")
+    guest.cmd("echo second")
+    assert guest.cmd(UP) == "second\n"
+    assert guest.cmd(UP + UP) == "first\n"
+    assert guest.cmd("echo typed" + UP + UP + DOWN + DOWN) == "typed\n"
+    assert guest.cmd(UP + " and more") == "typed and more\n"
+
+
+def test_keyboard(guest):
+    guest.type_keys('echo "A-b_3"; echo')
+    guest.press("left")  # a key that PS/2 and serial say differently
+    guest.press("end")
+    before = len(guest.text)
+    guest.press("ret")
+    guest.wait_prompt()
+    assert guest.text[before:].split("\n")[1:3] == ["A-b_3", ""]
+
+
+# ---- the map and the frames ----------------------------------------------------------------------
+
+
+@pytest.mark.quick
+def test_memmap_regions_and_totals_agree(guest):
+    found = regions(guest)
+    assert len(found) > 10
+    assert all(base < end and base % PAGE == 0 and end % PAGE == 0 for base, end, _ in found)
+    assert all(a[1] <= b[0] for a, b in zip(found, found[1:]))
+
+    sums = guest.cmd("memmap -s")
+    types, kinds = sums.split("\n\n")
+    row = r"(\S.*?) +(\d+) +(\d+) +[\d.]+ \w+"
+    kind_rows = {name: (int(n), int(pages)) for name, n, pages in rows(kinds, row)}
+    total = kind_rows.pop("in all")
+    assert total == (len(found), sum(end - base for base, end, _ in found) // PAGE)
+    for kind, (count, pages) in kind_rows.items():
+        own = [end - base for base, end, k in found if k == kind]
+        assert (count, pages) == (len(own), sum(own) // PAGE), kind
+    # OVMF has all of these, and says so in each boot.
+    assert {"free", "free after exit", "kernel", "runtime code", "runtime data",
+            "ACPI NVS"} <= set(kind_rows)
+
+    raw = guest.cmd("memmap -r")
+    descriptors = rows(raw, r" *(\d+)  ([0-9a-f]{12}) +(\d+) +\S+ \S+  (\S+) +(\S+)")
+    assert [int(d[0]) for d in descriptors] == list(range(len(descriptors)))
+    assert number(raw, r"^(\d+) descriptors of 48 bytes, version 1") == len(descriptors)
+    type_rows = {name: (int(n), int(pages)) for name, n, pages in rows(types, row)}
+    assert type_rows.pop("in all") == (len(descriptors), sum(int(d[2]) for d in descriptors))
+    for name, (count, pages) in type_rows.items():
+        own = [int(d[2]) for d in descriptors if d[3] == name]
+        assert (count, pages) == (len(own), sum(own)), name
+    assert any("RUNTIME" in d[4] for d in descriptors if d[3].startswith("RuntimeServices"))
+    assert all("WB" in d[4] for d in descriptors if d[3] == "Conventional")
+
+
+def test_memmap_findings(guest):
+    text = guest.cmd("memmap -f")
+    named = rows(text, r"([MA]\d\d) (?:info|warning|error): .+")
+    assert number(text, r"^(\d+) findings") == len(named)
+
+
+def frames(g):
+    text = g.cmd("frames")
+    names = ["total", "free", "used", "largest run", "below 1 MiB", "  of it free"]
+    values = {name: number(text, rf"^{name} +(\d+) frames") for name in names}
+    values["blocks"] = [tuple(map(int, r)) for r in
+                        rows(text, r" +(\d+) +[\d.]+ \w+ +(\d+) +(\d+) +[\d.]+ \w+")]
+    return values
+
+
+def test_frames_add_up(guest):
+    f = frames(guest)
+    assert f["free"] + f["used"] == f["total"]
+    assert 240 << 8 < f["total"] <= 256 << 8
+    assert f["free"] > f["total"] // 2
+    assert [order for order, _, _ in f["blocks"]] == list(range(19))
+    assert all(n == blocks << order for order, blocks, n in f["blocks"])
+    assert sum(n for _, _, n in f["blocks"]) == f["free"]
+    assert 0 < f["largest run"] <= f["free"]
+    assert f["  of it free"] <= f["below 1 MiB"] <= 256
+
+
+def test_frames_given_and_returned_show(guest):
+    before = frames(guest)["free"]
+    held = guest.cmd("alloc -f 9")
+    identity = number(held, r"^ *(\d+)  ")
+    assert frames(guest)["free"] == before - 512
+    assert f"{identity}: 2.0 MiB given back, contents intact" in guest.cmd(f"free {identity}")
+    assert frames(guest)["free"] == before
+
+
+# ---- translations --------------------------------------------------------------------------------
+
+
+@pytest.mark.quick
+def test_walk_of_kernel_text(guest):
+    text = guest.cmd("walk kfree")
+    assert re.search(r"^0x[0-9a-f]+: kernel text, kfree\+0x0$", text, re.M)
+    assert [int(level) for level, in rows(text, r"level (\d), entry .*")] == [4, 3, 2, 1]
+    assert re.search(r"^physical 0x[0-9a-f]+, 4 KiB page, r-x  *g wb$", text, re.M), text
+    assert "read-only, supervisor, executable" in text
+    assert re.search(r"^kernel \(.*\) 0x[0-9a-f]+\.\.0x[0-9a-f]+; frame is in use$", text, re.M)
+
+
+def test_walk_agrees_with_the_bytes_of_the_tables(guest):
+    """Each entry that walk shows is what lies in physical memory at the place it names."""
+    text = guest.cmd("walk cmd_help+0x10")
+    steps = rows(text, r"level \d, entry +\d+ at (0x[0-9a-f]+): ([0-9a-f]{16}) -> \S.*")
+    assert len(steps) == 4
+    for place, entry in steps:
+        assert entry in guest.cmd(f"peek -p {place} 8 -q")
+
+
+def test_walk_of_the_direct_map(guest):
+    base = number(guest.cmd("boot"), r"^  direct map +([0-9a-f]{16})", 16)
+    text = guest.cmd(f"walk {base + 0x345678:#x}")
+    assert "direct map of physical 0x345678" in text
+    assert re.search(r"^physical 0x345678, .* page, rw-  *g wb$", text, re.M), text
+
+
+def test_walk_of_nothing(guest):
+    text = guest.cmd("walk 0")
+    assert "not present" in text
+    assert re.search(r"^not mapped, and nothing else in 0x0\.\.0x[0-9a-f]+$", text, re.M)
+    assert "is not canonical: with 4 levels bits 63 to 47 must be equal" in guest.cmd(
+        "walk 0x1234567890abcdef")
+    assert "level 4" not in guest.cmd("walk 0x8000000000000000")
+
+
+def test_pagetables_rights_and_totals(guest):
+    text = guest.cmd("pagetables")
+    row = (r"([0-9a-f]{16}) ([0-9a-f]{12}) +([\d.]+) (\w+)  (\d) (KiB|MiB|GiB) +"
+           r"(r[w-][x-][u-]?) *(g?) +(wb|uc|wc) +(\S.*)")
+    found = rows(text, row)
+    assert number(text, r"^(\d+) ranges") == len(found)
+    bases = [int(r[0], 16) for r in found]
+    assert bases == sorted(bases) and bases[0] >= 1 << 63
+    assert not [r for r in found if "w" in r[6] and "x" in r[6]]
+    assert {r[9] for r in found if "x" in r[6]} == {"kernel text"}
+    whats = {r[9] for r in found}
+    assert {"direct map", "kernel text", "kernel read-only data", "kernel data", "stack: main",
+            "vmalloc: local APIC", "vmalloc: frame buffer"} <= whats
+    assert {r[8] for r in found if r[9] == "vmalloc: frame buffer"} == {"wc"}
+    assert {r[8] for r in found if r[9] == "vmalloc: local APIC"} == {"uc"}
+    # The direct map covers what memmap says it shall, no more and no less.
+    ram = sum(end - base for base, end, kind in regions(guest)
+              if kind.startswith("free") or kind == "kernel" or kind == "special purpose")
+    pages = {size: int(n) for n, size in rows(text, r" +(\d+) pages of (\d \w+) +.*")}
+    mapped = pages["4 KiB"] * PAGE + (pages["2 MiB"] << 21) + (pages["1 GiB"] << 30)
+    assert ram < mapped < ram + (64 << 20)
+    assert re.search(r"^ +\d+ table frames +\S+ \w+  level 1: \d+, 2: \d+, 3: \d+, 4: 1$", text,
+                     re.M)
+
+
+def test_pagetables_of_runtime_services(guest):
+    text = guest.cmd("pagetables -r")
+    found = rows(text, r"([0-9a-f]{16}) ([0-9a-f]{12}) .* to 0x([0-9a-f]+)")
+    assert found and all(int(va, 16) == int(pa, 16) == int(to, 16) for va, pa, to in found)
+
+
+@pytest.mark.quick
+def test_audit_is_clean(guest):
+    text = guest.cmd("audit")
+    assert text.endswith("audit: 8 rules hold, 0 broken\n")
+    assert len(rows(text, r"(ok) +[1-9]\d*  \S.+")) == 8
+    assert "BROKEN" not in text
+
+
+# ---- allocations ---------------------------------------------------------------------------------
+
+
+def test_alloc_and_free(guest):
+    assert "0 allocations held" in guest.cmd("alloc")
+    for line, nbytes, what in [("alloc 100", 100, "kmalloc"), ("alloc 3m -v", 3 << 20, "vmalloc"),
+                               ("alloc -f 3", 32768, "frames, order 3"),
+                               ("alloc 64k -a 0x10000", 65536, "kmalloc"),
+                               ("alloc 0", 0, "kmalloc")]:
+        (address, got, kind), = rows(guest.cmd(line),
+                                     r" *\d+  ([0-9a-f]{16}) +(\d+) +[\d.]+ \w+  (.*)")
+        assert (int(got), kind) == (nbytes, what)
+        if "-a" in line:
+            assert int(address, 16) % 65536 == 0
+    assert "5 allocations held" in guest.cmd("alloc")
+    assert "vmalloc: alloc" in guest.cmd("pagetables")
+    assert len(re.findall("contents intact", guest.cmd("free -a"))) == 5
+    assert "0 allocations held" in guest.cmd("alloc")
+    assert "ok" in guest.cmd("check") and "vmalloc: alloc" not in guest.cmd("pagetables")
+
+
+def test_alloc_takes_the_lowest_fit(guest):
+    first, = rows(guest.cmd("alloc 1000"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    second, = rows(guest.cmd("alloc 1000"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    guest.cmd(f"free {first[0]}")
+    again, = rows(guest.cmd("alloc 900"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    assert again == first
+    guest.cmd("free -a")
+
+
+def test_alloc_too_much(guest):
+    for line in ["alloc 1t", "alloc 1t -v", "alloc 0xffffffffffffffff", "alloc -f 18"]:
+        assert guest.cmd(line).startswith("alloc: out of memory"), line
+    assert "BROKEN" not in guest.cmd("check")
+
+
+def test_free_sees_damage(guest):
+    (identity, address), = rows(guest.cmd("alloc 4096"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    at = int(address, 16) + 1000
+    old = int(rows(guest.cmd(f"peek {at:#x} 1"), r"[0-9a-f]{16} +([0-9a-f]{2}) .*")[0][0], 16)
+    guest.cmd(f"poke {at:#x} {old ^ 1}")
+    assert f"ID {identity} was damaged: byte 1000, at {at:#x}" in guest.cmd(f"free {identity}")
+    assert "nothing is held under ID" in guest.cmd(f"free {identity}")
+
+
+def test_heap(guest):
+    guest.cmd("alloc 12345")
+    text = guest.cmd("heap -b")
+    used = number(text, r"^  used +\S+ \w+ in (\d+) blocks")
+    free = number(text, r"^  free +\S+ \w+ in (\d+) blocks")
+    blocks = rows(text, r"  ([0-9a-f]{16}) +(\d+) +[\d.]+ \w+  (used|free)")
+    assert [b[2] for b in blocks].count("used") == used
+    assert [b[2] for b in blocks].count("free") == free
+    addresses = [int(b[0], 16) for b in blocks]
+    assert addresses == sorted(addresses)
+    only_free = rows(guest.cmd("heap"), r"  ([0-9a-f]{16}) +(\d+) +[\d.]+ \w+  (used|free)")
+    assert only_free == [b for b in blocks if b[2] == "free"]
+    assert "local APIC (physical 0xfee00000)" in text
+    guest.cmd("free -a")
+
+
+# ---- memory at any address -----------------------------------------------------------------------
+
+
+def test_peek_shows_the_same_bytes_in_all_widths(guest):
+    def units(line):
+        return [word for row in rows(guest.cmd(line), r"[0-9a-f]{16}  ?((?:[0-9a-f]+ +)+) .*")
+                for word in row[0].split()]
+
+    plain = units("peek kfree 32 -b")  # in pairs, as they lie in memory
+    assert len(plain) == 16
+    expected = b"".join(map(bytes.fromhex, plain))
+    for width, n in {"-w": 16, "-l": 8, "-q": 4}.items():
+        words = units(f"peek kfree 32 {width}")
+        assert len(words) == n
+        assert b"".join(bytes.fromhex(w)[::-1] for w in words) == expected
+
+
+def test_peek_of_bad_addresses_answers(guest):
+    assert "0x0 can't be read: not mapped: the walk ends at level" in guest.cmd("peek 0")
+    assert "not canonical: bits 63 to 47 are not all equal" in guest.cmd("peek 0x8000000000000000")
+    stack = re.search(r"^([0-9a-f]{16}) .* stack: main$", guest.cmd("pagetables"), re.M)
+    bottom = int(stack[1], 16)
+    text = guest.cmd(f"peek {bottom - 8:#x}")
+    assert f"{bottom - 8:#x} can't be read: not mapped: the walk ends at level 1" in text
+    text = guest.cmd(f"peek {bottom - 8:#x} 8 -q -p")
+    assert "bits of physical address" in text
+    # Up to the last byte of a mapping, then words.
+    (identity, address), = rows(guest.cmd("alloc -v 4k"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    text = guest.cmd(f"peek {int(address, 16) + 4080:#x} 32")
+    assert re.match(rf"{int(address, 16) + 4080:016x} .*\n", text)
+    assert f"{int(address, 16) + 4096:#x} can't be read: not mapped" in text
+    guest.cmd(f"free {identity}")
+
+
+def test_poke(guest):
+    (identity, address), = rows(guest.cmd("alloc 64"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    guest.cmd(f"poke 0x{address} 0x1122334455667788 -q")
+    assert "1122334455667788" in guest.cmd(f"peek 0x{address} 8 -q")
+    assert "8877 6655 4433 2211" in guest.cmd(f"peek 0x{address} 8")
+    guest.cmd(f"poke 0x{address} 0xaabb -w")
+    assert "112233445566aabb" in guest.cmd(f"peek 0x{address} 8 -q")
+    physical = number(guest.cmd(f"walk 0x{address}"), r"^physical 0x([0-9a-f]+)", 16)
+    guest.cmd(f"poke {physical:#x} 0x77 -p")
+    assert "112233445566aa77" in guest.cmd(f"peek {physical:#x} 8 -q -p")
+    assert "damaged" in guest.cmd(f"free {identity}")
+
+
+def test_poke_of_read_only_memory_answers(guest):
+    assert "can't be written: it is mapped read-only" in guest.cmd("poke kfree 0x90")
+    assert "can't be written: not mapped" in guest.cmd("poke 0x10 1")
+    assert guest.cmd("audit").endswith("0 broken\n")
+
+
+def test_peek_physical_beyond_the_direct_map(guest):
+    # The local APIC's version register: a fixed address, and never zero.
+    assert number(guest.cmd("peek -p 0xfee00030 4 -l"), r"^[0-9a-f]{16}  ([0-9a-f]{8}) ", 16) != 0
+    assert "peek or poke" not in guest.cmd("heap")
+
+
+# ---- the machine ---------------------------------------------------------------------------------
+
+
+def test_log(guest):
+    everything = guest.cmd("log")
+    lines = rows(everything, r"\[ *([\d.]+)\] (.+)")
+    assert len(lines) > 5
+    stamps = [float(stamp) for stamp, _ in lines]
+    assert stamps == sorted(stamps)
+    assert guest.cmd("log 3") == "".join(everything.splitlines(True)[-3:])
+    assert guest.cmd("log 0") == ""
+    assert len(guest.cmd("log -l warn").splitlines()) <= len(lines)
+
+
+def test_cpu(guest):
+    text = guest.cmd("cpu")
+    assert re.search(r"^addresses: \d+ bits physical, \d+ bits virtual, 4 levels of tables$", text,
+                     re.M)
+    for feature in ["NX", "1 GiB pages", "PGE", "PAT", "SMEP", "SMAP", "UMIP"]:
+        assert re.search(rf"^  {feature} +in use ", text, re.M), feature
+    assert re.search(r"^CR0 +[0-9a-f]{16}  PE .*WP.* PG$", text, re.M)
+    assert re.search(r"^CR4 +[0-9a-f]{16}  .*PAE.*PGE.*SMEP SMAP$", text, re.M)
+    assert re.search(r"^EFER +[0-9a-f]{16}  LME LMA NXE", text, re.M)
+    assert re.search(r"^PAT +0007010600070106  WB WC UC- UC WB WC UC- UC$", text, re.M)
+
+
+def test_boot(guest):
+    text = guest.cmd("boot")
+    total = number(text, r"^entry to prompt +([0-9]+) cycles")
+    assert re.search(r"^exit tries +[1-9]\d*$", text, re.M)
+    assert re.search(r"^firmware +\S.*, revision 0x[0-9a-f]+, UEFI 2\.\d+$", text, re.M)
+    stages = [(name, int(n)) for name, n in rows(text, r"(\S.*?) +(\d+) cycles +\d+ us")]
+    inner = [n for name, n in stages
+             if name != "entry to prompt" and name not in ("stub, until ExitBootServices",
+                                                           "from there to the kernel")]
+    assert len(inner) >= 5
+    assert 0.9 * total < sum(inner) <= total
+    assert number(text, r"^  image +([0-9a-f]{16})", 16) % (2 << 20) == 0
+
+
+def test_runtime(guest):
+    assert re.match(r"firmware's clock: 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d(, | UTC).*\n$",
+                    guest.cmd("runtime -t"))
+    text = guest.cmd("runtime")
+    guid = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    variables = rows(text, rf"({guid}) +(\d+)  (\S+) +(\S+)")
+    assert number(text, r"^(\d+) variables, ") == len(variables)
+    assert number(text, r"variables, (\d+) bytes") == sum(int(v[1]) for v in variables)
+    names = {v[3]: v for v in variables}
+    guid, _, attributes, _ = names["BootOrder"]
+    assert (guid, attributes) == ("8be4df61-93ca-11d2-aa0d-00e098032b8c", "NV|BS|RT")
+
+
+# ---- judgements ----------------------------------------------------------------------------------
+
+
+def test_check(guest):
+    text = guest.cmd("check")
+    assert [name for name, in rows(text, r"ok      (.+)")] == [
+        "memmap", "frames", "pagetables", "runtime tables", "heap", "vmalloc"]
+    assert "BROKEN" not in text
+
+
+@pytest.mark.quick
+def test_selftest(guest):
+    text = guest.cmd("selftest")
+    passed = rows(text, r"ok (\S+) +\d+ us")
+    assert text.endswith(f"\nselftest: {len(passed)} passed, 0 failed\n"), text
+    groups = {name.split(".")[0] for name, in passed}
+    assert groups == {"memmap", "pmm", "paging", "heap", "vmalloc", "kernel"}
+    assert guest.cmd("audit").endswith("0 broken\n")
+
+
+def test_selftest_takes_a_group_and_a_seed(guest):
+    text = guest.cmd("selftest -s 42 paging")
+    assert text.startswith("seed 42\n")
+    assert {name.split(".")[0] for name, in rows(text, r"ok (\S+) +\d+ us")} == {"paging"}
+    assert guest.cmd("selftest heap.random").endswith("selftest: 1 passed, 0 failed\n")
+
+
+def test_bench(guest):
+    text = guest.cmd("bench")
+    figures = rows(text, r"(\w+) +\S.*? +(\d+) +(\d+) +(\d+)")
+    assert len(figures) == 10
+    assert all(int(cycles) > 0 and int(times) >= 1000 for _, cycles, _, times in figures)
+    assert "under QEMU with -icount shift=0 these\nare instructions" in text
+    assert "BROKEN" not in guest.cmd("check")
+
+
+# ---- run=, and the ways out ----------------------------------------------------------------------
+
+
+def test_run_option_shows_each_command(boot):
+    g = boot(mem="256M", conf='run="echo one;audit; walk; echo never"\n')
+    g.wait_text(r"^Plat: .* of memory, ")  # behind what run= does, which looks like commands at a prompt
+    g.wait_prompt()
+    assert "plat> echo one\none\nplat> audit\n" in g.text
+    assert "plat> walk\nwalk: an argument is missing\nusage: walk ADDR\n" in g.text
+    assert "never\n" not in g.text.split("plat> walk\n", 1)[1]
+
+
+def test_reboot(boot):
+    g = boot(mem="256M")
+    g.wait_prompt()
+    g.send("reboot\r")
+    assert g.wait_exit() == "guest-reset"
+
+
+def test_poweroff(boot):
+    g = boot(mem="256M")
+    g.wait_prompt()
+    g.send("poweroff\r")
+    assert g.wait_exit() == "guest-shutdown"
