@@ -18,6 +18,7 @@
 #include "x86/regs.h"
 
 #define BACKTRACE_DEPTH 32u
+#define CHAIN_TITLE     "call chain, innermost first:\n"
 #define LOG_LINES       12u
 
 static const char *const exception_names[TRAP_EXCEPTIONS] = {
@@ -114,21 +115,26 @@ static bool record_readable(uint64_t rbp)
            trap_try_read(rbp + 8, 8, &v);
 }
 
-static void print_backtrace(uint64_t rip, uint64_t rbp)
+/* One line of the chain. A return address belongs to the call before it, which may end its
+ * function. */
+static void print_call(uint64_t addr, bool returns)
 {
     char name[64];
 
-    kputs("call chain, innermost first:\n");
-    for (unsigned i = 0; i < BACKTRACE_DEPTH && rip != 0; i++) {
-        const uint64_t *record;
+    panic_symbol(returns ? addr - 1 : addr, name, sizeof(name));
+    kprintf("  %016llx  %s\n", (unsigned long long)addr, name);
+}
 
-        panic_symbol(rip, name, sizeof(name));
-        kprintf("  %016llx  %s\n", (unsigned long long)rip, name);
-        if (!record_readable(rbp)) {
+/* The functions that called, from the frame record at `rbp` outwards. */
+static void print_callers(uint64_t rbp)
+{
+    for (unsigned i = 0; i < BACKTRACE_DEPTH && record_readable(rbp); i++) {
+        const uint64_t *record = (const uint64_t *)rbp;
+
+        if (record[1] == 0) {
             break;
         }
-        record = (const uint64_t *)rbp;
-        rip = record[1];
+        print_call(record[1], true);
         rbp = record[0];
     }
 }
@@ -197,7 +203,8 @@ void panic(const char *fmt, ...)
     fmt_v(text, sizeof(text), fmt, ap);
     va_end(ap);
     kprintf("%s\n", text);
-    print_backtrace((uint64_t)__builtin_return_address(0), *(uint64_t *)__builtin_frame_address(0));
+    kputs(CHAIN_TITLE);
+    print_callers((uint64_t)__builtin_frame_address(0));
     print_log();
     kputs("The machine is stopped. Reset it to go on.\n");
     stop();
@@ -229,20 +236,49 @@ static void print_page_fault(const struct trap_frame *f)
     }
 }
 
-/* ud1 with an immediate is clang's way to say which check failed: 67 0f b9 40 imm8. */
+/*
+ * clang says which check failed by the operand of a ud1: 67 0f b9 40 and the check's number, or
+ * 67 0f b9 00 for number 0.
+ */
 static bool print_ub(const struct trap_frame *f)
 {
     uint64_t code;
     unsigned kind;
 
-    if (f->vector != TRAP_UD || !trap_try_read(f->rip, 8, &code) ||
-        (code & 0xffffffff) != 0x40b90f67) {
+    if (f->vector != TRAP_UD || !trap_try_read(f->rip, 8, &code)) {
         return false;
     }
-    kind = (unsigned)(code >> 32) & 0xff;
+    if ((code & 0xffffffff) == 0x40b90f67) {
+        kind = (unsigned)(code >> 32) & 0xff;
+    } else if ((code & 0xffffffff) == 0x00b90f67) {
+        kind = 0;
+    } else {
+        return false;
+    }
     kprintf("undefined behaviour: %s\n",
             kind < MM_COUNTOF(ub_names) ? ub_names[kind] : "unknown check");
     return true;
+}
+
+/* Is `rip` in the kernel's text? */
+static bool in_text(uint64_t rip)
+{
+    uint64_t offset;
+
+    return ksym_find(rip, &offset) != NULL;
+}
+
+/* The chain of a trap. After a jump to nowhere the caller is known by what its call left behind. */
+static void print_trap_chain(const struct trap_frame *f)
+{
+    uint64_t caller;
+
+    kputs(CHAIN_TITLE);
+    print_call(f->rip, false);
+    if (!in_text(f->rip) && trap_try_read(f->rsp, 8, &caller) && in_text(caller)) {
+        print_call(caller, true);
+    }
+    print_callers(f->rbp);
 }
 
 void panic_trap(const struct trap_frame *f)
@@ -262,7 +298,7 @@ void panic_trap(const struct trap_frame *f)
                 (unsigned long long)f->error);
     }
     print_registers(f);
-    print_backtrace(f->rip, f->rbp);
+    print_trap_chain(f);
     if (walk) {
         print_walk(read_cr2());
     }

@@ -22,7 +22,7 @@ MACHINES = {
     "cpu-poor": dict(mem="256M", cpu=POOR_CPU),
     "cpu-no-nx": dict(mem="256M", cpu=POOR_CPU + ",-nx"),
     "five-levels": dict(mem="256M", cpu="max,+la57", conf="paging=5"),
-    "five-levels-64G": dict(mem="64G", cpu="max,+la57,phys-bits=46", conf="paging=5"),
+    "five-levels-64G": dict(mem="64G", cpu="max,+la57", conf="paging=5"),
     "secboot": dict(mem="256M", firmware="secboot"),
     "2m": dict(mem="256M", firmware="2m"),
     "nx-stack": dict(mem="256M", firmware="nx-stack"),
