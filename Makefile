@@ -8,6 +8,7 @@ PYTHON ?= /usr/bin/python3
 B      ?= build
 ,      := ,
 Q      := $(if $(V),,@)
+MAKEFLAGS += --jobs=$(shell nproc)
 say     = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
