@@ -76,6 +76,21 @@ static void check_handover(const struct plat_boot *boot)
     }
 }
 
+/* Has the option `key` its one value `value`? Any other is named and ignored. */
+static bool option_is(const char *key, const char *value)
+{
+    char word[24];
+
+    if (!opts_get(key, word, sizeof(word))) {
+        return false;
+    }
+    if (strcmp(word, value) != 0) {
+        log_warn("option %s=%s: not %s: ignored", key, word, value);
+        return false;
+    }
+    return true;
+}
+
 static void read_options(const struct plat_boot *boot)
 {
     char word[16];
@@ -90,19 +105,12 @@ static void read_options(const struct plat_boot *boot)
         }
     }
     opts_check_known(known_options);
-    if (opts_get("gdb", word, sizeof(word)) && strcmp(word, "wait") == 0) {
+    if (option_is("gdb", "wait")) {
         gdb_wait = 1;
     }
     while (gdb_wait) {
         pause_hint();
     }
-}
-
-static bool keep_boot_services(void)
-{
-    char word[24];
-
-    return opts_get("keep", word, sizeof(word)) && strcmp(word, "boot-services") == 0;
 }
 
 static void start_screen(const struct plat_boot *boot)
@@ -186,7 +194,7 @@ static void boot_kernel(const struct plat_boot *boot)
     stage_done("ACPI tables, clock");
     runtime_init(boot);
     stage_done("runtime services");
-    reclaimed = vm_reclaim(keep_boot_services());
+    reclaimed = vm_reclaim(option_is("keep", "boot-services"));
     log_memory(reclaimed);
     stage_done("firmware's memory reclaimed");
 

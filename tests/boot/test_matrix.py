@@ -72,3 +72,13 @@ def test_bases_slide(boot):
         seen.add(re.search(r"kernel at (0x\w+), direct map at (0x\w+)", g.text).groups())
     assert len({image for image, _ in seen}) > 1
     assert len({direct for _, direct in seen}) > 1
+
+
+def test_options_that_make_no_sense_are_named(boot):
+    g = boot(mem="256M", conf='frob=1 log=loud keep=nothing paging=7 run="boot; poweroff"')
+    assert g.wait_exit() == "guest-shutdown"
+    assert "option frob is unknown and ignored" in g.text
+    assert "option log=loud: " in g.text
+    assert "option keep=nothing: not boot-services: ignored" in g.text
+    assert "option paging: is 4 or 5, ignored" in g.text
+    assert re.search(r"^entry to prompt +[0-9]+ cycles", g.text, re.M)
