@@ -166,10 +166,13 @@ static void build_map(const struct plat_boot *boot)
     claim(boot->fb.base, boot->fb.base != 0 ? boot->fb.nbytes : 0, MEMMAP_MMIO,
           "claiming the frame buffer");
 
-    /* RAM that the window of the direct map can't show is RAM that we can't use. */
+    /* RAM that the window of the direct map can't show, or the processor can't address, is RAM that
+     * we can't use. */
     window = (vm_layout.levels == 5 ? PLAT_FRAMES_BASE5 : PLAT_FRAMES_BASE4) - vm_layout.direct_va;
+    window = mm_min(window, UINT64_C(1) << cpu_features.pa_bits);
     if (memmap_direct_end(&vm_map) > window) {
-        log_warn("memory above %llu GiB is left out: the direct map ends there",
+        log_warn("memory above %llu GiB is left out: the direct map or the processor's physical "
+                 "addresses end there",
                  (unsigned long long)(window / GIB));
         claim(window, memmap_direct_end(&vm_map) - window, MEMMAP_RESERVED,
               "cutting off high memory");

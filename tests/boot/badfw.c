@@ -15,7 +15,7 @@
 
 #include <stdbool.h>
 
-#define NEXTRA 12u
+#define NEXTRA 13u
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *st);
 void *memcpy(void *restrict dst, const void *restrict src, size_t n);
@@ -71,6 +71,8 @@ static UINTN spoil(EFI_MEMORY_DESCRIPTOR *map, UINTN n, UINTN stride)
         { 15, 0, 0x7f4000000, 0, 16, 0xf },         /* unaccepted */
         { EfiReservedMemoryType, 0, 0x7f5000000, 0, 16, EFI_MEMORY_RUNTIME }, /* Apple */
         { EfiReservedMemoryType, 0, 0xa0000, 0, 0x60, 0 },
+        /* RAM above all that QEMU's processors can address (40 bits), within the direct map */
+        { EfiConventionalMemory, 0, 0x3f0000000000, 0, 16, 0xf },
     };
     UINTN nbad = sizeof(bad) / sizeof(bad[0]);
 
