@@ -3,7 +3,9 @@
  *
  * Firmware gives modes with no frame buffer (BLT only; the console splitter over two screens), a
  * line shorter than its pixels, sizes of 0. The kernel writes to this memory without asking again,
- * so whatever does not add up means: no frame buffer, use serial.
+ * so whatever does not add up means: no frame buffer, use serial. Of memory that is larger than the
+ * screen, only what is shown is taken: the kernel keeps RAM out of it, and a size that is too large
+ * would cost all RAM behind.
  */
 #include "screen.h"
 
@@ -31,7 +33,7 @@ bool screen_usable(const struct screen_mode *m, struct plat_framebuffer *fb)
     }
     *fb = (struct plat_framebuffer){
         .base = m->base,
-        .nbytes = m->nbytes,
+        .nbytes = (uint64_t)m->stride * m->height * 4,
         .width = m->width,
         .height = m->height,
         .stride = m->stride,

@@ -673,6 +673,9 @@ static void test_screen(void **state)
     assert_int_equal(fb.format, PLAT_PIXEL_BGRX);
     m.base = 0x7000000000; /* above 4 GiB is fine */
     assert_true(screen_usable(&m, &fb));
+    m.nbytes = UINT64_C(1) << 40; /* more than is shown: not ours */
+    assert_true(screen_usable(&m, &fb));
+    assert_int_equal(fb.nbytes, 1024 * 768 * 4);
 
     m = good; /* masks that say what a format would */
     m.format = 2;
