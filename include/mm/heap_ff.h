@@ -25,11 +25,10 @@
 #define HEAP_FF_ALIGN 16u
 #define HEAP_FF_MAX   (UINT64_C(1) << 46) /* a larger request fails at once */
 
-/* Where a heap fetches arenas from, and gives empty ones back to. The same shape chains every
- * allocator to the one below. */
+/* Where a heap fetches arenas from, and gives empty ones back to. */
 struct mm_backing {
-    /* A range of at least `nbytes`, its true length in *got, or NULL. 16-byte aligned; any
-     * contents. */
+    /* A range of at least `nbytes`, 16-byte aligned, any contents; its true length in *got. NULL if
+     * there is none. */
     void *(*get)(void *ctx, size_t nbytes, size_t *got);
     /* Take back one whole range that `get` returned. */
     void (*put)(void *ctx, void *base, size_t nbytes);
@@ -66,14 +65,16 @@ struct heap_ff_view {
 /* `backing` may be NULL; it is copied. */
 void heap_ff_init(struct heap_ff *h, const struct mm_backing *backing);
 
-/* Add [base, base + nbytes) as an arena that stays for ever. Errors: MM_EINVAL: too small, more
- * than 128 TiB, wraps, or overlaps an arena. */
+/*
+ * Add [base, base + nbytes) as an arena that stays for ever; any alignment.
+ * Errors: MM_EINVAL (too small, more than 128 TiB, wraps, or overlaps an arena).
+ */
 MM_MUST_CHECK mm_err_t heap_ff_add_arena(struct heap_ff *h, void *base, size_t nbytes);
 
 /* `nbytes` of 0 gets a block of the smallest size. NULL when out of memory. Contents undefined. */
 MM_MUST_CHECK void *heap_ff_alloc(struct heap_ff *h, size_t nbytes);
 
-/* As heap_ff_alloc(), at a multiple of `align`, a power of two (else NULL). */
+/* As heap_ff_alloc(), at a multiple of `align`, a power of two up to HEAP_FF_MAX (else NULL). */
 MM_MUST_CHECK void *heap_ff_alloc_aligned(struct heap_ff *h, size_t nbytes, size_t align);
 
 /* As heap_ff_alloc(), count * nbytes zero bytes; NULL if the product overflows. */

@@ -2,11 +2,12 @@
  * kmalloc.h - the kernel's malloc.
  *
  * Model:    one first-fit heap whose arenas are runs of frames seen through the direct map, so
- *           memory is physically contiguous. It fetches 64 frames at least, more when it is larger,
+ *           memory is physically contiguous. It fetches 64 frames at least, more when it is large,
  *           fewer when memory is fragmented. Runs that become empty go back, but for one that is
  *           kept for the next time.
  *
- * Locking:  as heap_ff.h and pmm.h; interrupt handlers may call. Nothing sleeps.
+ * Locking:  the heap's lock, taken inside, and the pmm's under it. Nothing sleeps; interrupt
+ *           handlers may call.
  *
  * Errors:   as heap_ff.h.
  */
@@ -19,8 +20,8 @@
 /* Frames come from `p` from now on. Context: boot, one CPU. */
 void kmalloc_init(struct pmm *p);
 
-/* 16-byte aligned; NULL when out of memory. kfree(NULL) is fine. kzalloc: count * nbytes zero
- * bytes, NULL if that overflows. */
+/* As heap_ff_alloc(), heap_ff_alloc_aligned(), heap_ff_alloc_zeroed(), heap_ff_realloc() and
+ * heap_ff_free(). */
 MM_MUST_CHECK void *kmalloc(size_t nbytes);
 MM_MUST_CHECK void *kmalloc_aligned(size_t nbytes, size_t align);
 MM_MUST_CHECK void *kzalloc(size_t count, size_t nbytes);

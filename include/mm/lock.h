@@ -2,9 +2,11 @@
  * lock.h - the spin lock of mm/, with ranks.
  *
  * Model:    a processor takes locks in strictly rising rank, interrupts off while it holds one. The
- * ranks it holds are bits of *port_held_ranks(), so a lock taken out of order stops at once, in
- * every build. Context:  any, interrupt handlers included. The order and what each lock guards:
- * docs/locking.md.
+ *           ranks it holds are bits of *port_held_ranks(), so one that takes a lock out of order,
+ *           or drops it so, is stopped at once, in every build.
+ *
+ * Context:  any, interrupt handlers included. The order, and what each lock guards, is in
+ *           docs/locking.md.
  */
 #ifndef MM_LOCK_H
 #define MM_LOCK_H
@@ -56,6 +58,7 @@ static inline void mm_unlock(struct mm_lock *l, uint64_t irq)
     port_irq_restore(irq);
 }
 
+/* Does this processor hold a lock of l's rank? It can hold only one, so that is as good as `l`. */
 static inline bool mm_lock_is_held(const struct mm_lock *l)
 {
     return (*port_held_ranks() >> l->rank & 1) != 0;

@@ -3,13 +3,18 @@
  * trusted.
  *
  * Model:    in goes the answer of GetMemoryMap(), verbatim. Out come regions that are sorted, do
- * not overlap, have page-aligned bounds and one kind each, and a list of findings: what was wrong
- * with the input and what was done about it. Where descriptors overlap, the more restrictive kind
- * wins (enum order). RAM rounds inwards to whole pages, everything else outwards. Address ranges
- * that no descriptor names are in no region. Locking:  none; one owner at a time. Readers may share
- * a map that nobody changes. Memory:   nothing is allocated. The caller gives one block of storage,
- * see memmap_storage_bytes(). No recursion. Source:   UEFI 2.10, 7.2.3 GetMemoryMap(), table 7.10
- * (memory types after ExitBootServices).
+ *           not overlap, have page-aligned bounds and one kind each, and a list of findings: what
+ *           was wrong with the input and what was done about it. Where descriptors overlap, the
+ *           more restrictive kind wins (enum memmap_kind). RAM that is or may become usable rounds
+ *           inwards to whole pages, everything else outwards. Address ranges that no descriptor
+ *           names are in no region.
+ *
+ * Locking:  none; one owner at a time. Readers may share a map that nobody changes.
+ *
+ * Memory:   nothing is allocated. The caller gives one block of storage, memmap_storage_bytes()
+ *           says how large. No recursion.
+ *
+ * Source:   UEFI 2.10, 7.2.3 GetMemoryMap(), table 7.10 (memory types after ExitBootServices).
  */
 #ifndef MM_MEMMAP_H
 #define MM_MEMMAP_H
@@ -38,8 +43,10 @@ enum efi_memory_type {
     EFI_MT_OS_FIRST = INT32_MIN, /* 0x80000000 and up */
 };
 
-/* Attribute bits, UEFI 2.10 7.2.3. All but RUNTIME, SP, MORE_RELIABLE and NV are capabilities, not
- * states. */
+/*
+ * Attribute bits, UEFI 2.10 7.2.3. UC to UCE, WP, RP, XP, RO and CPU_CRYPTO say what the memory can
+ * be made to be, not what it is; the others are facts.
+ */
 #define EFI_MA_UC            (UINT64_C(1) << 0)
 #define EFI_MA_WC            (UINT64_C(1) << 1)
 #define EFI_MA_WT            (UINT64_C(1) << 2)
@@ -107,10 +114,9 @@ struct memmap_region {
     uint32_t desc; /* index of the descriptor, or MEMMAP_NODESC for a claim */
 };
 
-/* Something wrong with, or worth knowing about, the input. `rule` is an id of the lint list, such
- * as "M04". */
+/* Something wrong with, or worth knowing about, the input. */
 struct memmap_finding {
-    const char *rule;
+    const char *rule; /* its short name, such as "M04" */
     const char *what; /* what is wrong and what was done, one sentence without a full stop */
     uint32_t severity;
     uint32_t desc;  /* the descriptor, or MEMMAP_NODESC for the map as a whole */
@@ -144,10 +150,11 @@ uint64_t memmap_storage_bytes(uint64_t ndescs);
 /*
  * Parse and normalise. `raw` may hold any bytes at all; of what it says only that `nbytes` are
  * readable is trusted. `storage` is `storage_bytes` long, 16-byte aligned, and belongs to the map
- * until it is dropped. A descriptor that makes no sense (no pages, wraps, ...) is left out with a
- * finding; so is a map that cannot be strode (stride < 40 or no multiple of 8): it then has no
- * regions and one finding. Errors: MM_EINVAL when `storage` is misaligned, MM_ENOSPC when it is too
- * small; *m is not touched. Cost: O(n log n) in descriptors.
+ * until it is dropped. A descriptor that makes no sense (no pages, runs past 2^64) is left out with
+ * a finding; so is a map whose stride cannot be right (below 40 or no multiple of 8): it then has
+ * no regions and one finding.
+ * Errors: MM_EINVAL when `storage` is misaligned, MM_ENOSPC when it is too small; *m is then not
+ * touched. Cost: O(n log n) in descriptors.
  */
 MM_MUST_CHECK mm_err_t memmap_build(struct memmap *m, const struct memmap_raw *raw, void *storage,
                                     uint64_t storage_bytes);
@@ -155,18 +162,19 @@ MM_MUST_CHECK mm_err_t memmap_build(struct memmap *m, const struct memmap_raw *r
 /*
  * Lay a claim of `kind` over [base, base + nbytes), rounded outwards to pages: the more restrictive
  * kind wins everywhere in it. Address space in no region becomes a region of the claim's kind.
- * Errors: MM_EINVAL if nbytes is 0 or the range wraps, MM_ENOSPC if the map has no room for the new
- * bounds; the map is then unchanged. Cost: O(regions).
+ * Errors: MM_EINVAL if nbytes is 0, if the range wraps or reaches the last page below 2^64, or if
+ * there is no such kind; MM_ENOSPC if the map has no room for the new bounds. The map is then
+ * unchanged. Cost: O(regions).
  */
 MM_MUST_CHECK mm_err_t memmap_claim(struct memmap *m, uint64_t base, uint64_t nbytes,
                                     enum memmap_kind kind);
 
 /*
- * Early allocation, before there is a frame allocator: carve `nbytes` (rounded up to pages) at
- * `align` (a power of two,
- * >= MM_PAGE_SIZE) out of MEMMAP_FREE below `limit` and at or above 1 MiB, and make it
- * MEMMAP_KERNEL. The highest fit is taken, so that low memory stays whole. Contents are what they
- * were. Errors: MM_EINVAL, MM_ENOMEM, MM_ENOSPC as above; nothing changes then. Cost: O(regions).
+ * Early allocation, before there is a frame allocator: carve `nbytes` (rounded up to pages), at a
+ * multiple of `align` (a power of two, a page at least), out of MEMMAP_FREE below `limit` and at or
+ * above 1 MiB, and make it MEMMAP_KERNEL. The highest fit is taken, so that low memory stays whole.
+ * Contents are what they were.
+ * Errors: MM_EINVAL, MM_ENOMEM, MM_ENOSPC as above; nothing has changed then. Cost: O(regions).
  */
 MM_MUST_CHECK mm_err_t memmap_take(struct memmap *m, uint64_t nbytes, uint64_t align,
                                    uint64_t limit, pa_t *pa);
@@ -180,8 +188,7 @@ struct efi_memory_descriptor memmap_desc(const struct memmap *m, uint32_t i);
 /* Bytes in regions of `kind`. */
 uint64_t memmap_total(const struct memmap *m, enum memmap_kind kind);
 
-/* Is memory of this kind RAM that the kernel's direct map covers: free, free after something, or
- * the kernel's own. */
+/* Is memory of this kind RAM that the direct map covers: free, free after something, or ours? */
 bool memmap_kind_is_direct(enum memmap_kind kind);
 
 /* One past the last byte of the highest region that is in the direct map; 0 if there is none. */
@@ -190,8 +197,7 @@ uint64_t memmap_direct_end(const struct memmap *m);
 /* What memory of UEFI type `type` with attributes `attr` may be used for. */
 enum memmap_kind memmap_kind_of(uint32_t type, uint64_t attr);
 
-/* Names to print: "free after exit", "BootServicesData", "WB". Never NULL; an unknown type is
- * "unknown". */
+/* Names to print: "free after exit", "BootServicesData"; "unknown" for what is none. Never NULL. */
 const char *memmap_kind_name(enum memmap_kind kind);
 const char *memmap_type_name(uint32_t type);
 
@@ -202,8 +208,7 @@ const char *memmap_type_name(uint32_t type);
  */
 size_t memmap_attr_text(uint64_t attr, char *buf, size_t nbytes);
 
-/* NULL if the invariants of memmap.c hold, else the first broken one as text. Reads only.
- * O(regions). */
+/* NULL if the invariants of memmap.c hold, else the first broken one as text. O(regions). */
 const char *memmap_check(const struct memmap *m);
 
 #endif

@@ -9,7 +9,7 @@
  *           through port_ptr(). Nothing here executes a privileged instruction.
  *
  * Locking:  one lock per page table, rank MM_RANK_PAGING, taken inside; frames come from and go to
- *           `pt_frames` with it held.
+ *           struct pt_frames with it held.
  *
  * Memory:   table frames are owned by the page table and given back by pt_unmap() when empty (not
  *           those of a shared upper half, see pt_share_upper()), and by pt_destroy().
@@ -41,16 +41,17 @@
 #define PT_WX_OK (1u << 7)
 
 /*
- * What IA32_PAT must hold on every processor that uses these tables (SDM vol. 3A 11.12.4; APM vol.
- * 2 7.8): a leaf picks a byte of it by PAT, PCD, PWT. Bytes 0 to 3 are 06h WB, 01h WC, 07h UC-, 00h
- * UC, and again in 4 to 7, so that the PAT bit, whose place depends on the leaf's size, never
- * matters. PT_WB is index 0, PT_WC 1, PT_UC 3; the reset value differs in indexes 1 and 5 (WT)
- * only.
+ * What IA32_PAT must hold on every processor that uses these tables (SDM vol. 3A 11.12.4; APM
+ * vol. 2 7.8): a leaf picks a byte of it by PAT, PCD, PWT. Bytes 0 to 3 are 06h WB, 01h WC, 07h UC-
+ * and 00h UC, and so are 4 to 7, so that the PAT bit, whose place depends on the leaf's size, never
+ * matters. PT_WB is index 0, PT_WC 1, PT_UC 3; the reset value differs in 1 and 5 (WT) only.
  */
 #define PT_PAT_VALUE UINT64_C(0x0007010600070106)
 
-/* Where table frames come from. Both are called with the page table's lock held (pt_share_upper():
- * that of the kernel's). Frames are RAM below 2^pa_bits that port_ptr() reaches. */
+/*
+ * Where table frames come from. Both are called with the page table's lock held (pt_share_upper():
+ * the kernel's). Frames are RAM below 2^pa_bits that port_ptr() reaches.
+ */
 struct pt_frames {
     pfn_t (*get)(void *ctx); /* one frame, any contents, or PFN_NONE */
     void (*put)(void *ctx, pfn_t pfn);
@@ -121,13 +122,15 @@ MM_MUST_CHECK mm_err_t pt_init(struct pagetable *pt, const struct pt_features *f
  * Make an empty page table whose upper half (kernel addresses) is that of `kernel`, with the same
  * features and frames. All 256 upper entries of the kernel's root are filled in first, so that
  * later changes to the kernel's half show in every address space; the new page table itself cannot
- * edit that half (MM_EINVAL). `kernel` must not have a borrowed upper half itself, and outlives
- * *pt. Errors: MM_ENOMEM; nothing has changed then.
+ * edit that half (MM_EINVAL). `kernel` outlives *pt; one with a borrowed upper half stops the
+ * machine. Errors: MM_ENOMEM; nothing has changed then.
  */
 MM_MUST_CHECK mm_err_t pt_share_upper(struct pagetable *pt, struct pagetable *kernel);
 
-/* Give back every table frame (a borrowed upper half stays). The caller has made sure that no
- * processor uses it. *pt is dead afterwards. */
+/*
+ * Give back every table frame (a borrowed upper half stays). The caller has made sure that no
+ * processor uses it. *pt is dead afterwards.
+ */
 void pt_destroy(struct pagetable *pt);
 
 /* Is [va, va + nbytes) page aligned, not empty, and inside one canonical half? */
@@ -135,8 +138,8 @@ bool pt_range_ok(const struct pagetable *pt, uint64_t va, uint64_t nbytes);
 
 /*
  * Map [va, va + nbytes) to [pa, pa + nbytes) with `flags`. Nothing of it may be mapped yet.
- * Errors: MM_EINVAL (misaligned, not canonical, wraps, beyond MAXPHYADDR, W+X, PT_USER in the upper
- * half, a borrowed half), MM_EBUSY (some of it is mapped), MM_ENOMEM; on error nothing has changed.
+ * Errors: MM_EINVAL (not pt_range_ok(), a borrowed half, `pa` misaligned or beyond MAXPHYADDR, W+X,
+ * PT_USER in the upper half), MM_EBUSY (some of it is mapped), MM_ENOMEM; nothing has changed then.
  * Cost: O(leaves).
  */
 MM_MUST_CHECK mm_err_t pt_map(struct pagetable *pt, uint64_t va, pa_t pa, uint64_t nbytes,
@@ -150,27 +153,25 @@ MM_MUST_CHECK mm_err_t pt_unmap(struct pagetable *pt, uint64_t va, uint64_t nbyt
 
 /*
  * Give everything mapped in [va, va + nbytes) the rights and memory type `flags`.
- * A PT_USER leaf keeps its accessed and dirty bits. Nothing is written or flushed when all of it is
- * as asked for already. Errors: MM_EINVAL, MM_ENOENT (a hole in it), MM_ENOMEM; nothing has changed
- * then.
+ * A PT_USER leaf keeps its accessed and dirty bits, but for one that a processor sets meanwhile.
+ * Nothing is written or flushed when all of it is as asked for already.
+ * Errors: MM_EINVAL, MM_ENOENT (a hole in it), MM_ENOMEM; nothing has changed then.
  */
 MM_MUST_CHECK mm_err_t pt_protect(struct pagetable *pt, uint64_t va, uint64_t nbytes,
                                   unsigned flags);
 
-/* Where does `va` lead, entry by entry. Takes no lock, so that a fault handler may ask. A va that
+/* Where does `va` lead, entry by entry. Takes no lock, so that a fault handler may ask. A `va` that
  * is not canonical: nsteps == 0. */
 void pt_walk(const struct pagetable *pt, uint64_t va, struct pt_walk *w);
 
 /*
  * Call `fn` for each range in rising order of address, merged as far as struct pt_range allows;
- * stop when it returns false. Takes no lock (the caller keeps the table still) and uses bounded
- * stack.
+ * stop when it returns false. Takes no lock: the caller keeps the tables still. No recursion.
  */
 void pt_for_each(const struct pagetable *pt, bool (*fn)(void *ctx, const struct pt_range *r),
                  void *ctx);
 
-/* Call `fn` for each table frame that is owned, root first, with its level; stop when it returns
- * false. As above. */
+/* As above, for each table frame that is owned, root first, with its level. */
 void pt_for_each_table(const struct pagetable *pt,
                        bool (*fn)(void *ctx, pa_t table, unsigned level), void *ctx);
 
@@ -180,8 +181,10 @@ void pt_for_each_table(const struct pagetable *pt,
  */
 void pt_flags_text(unsigned flags, char buf[16]);
 
-/* NULL if the invariants of mm/paging/check.c hold, else the first broken one as text. Reads only,
- * no lock, and ends on any contents. O(tables). */
+/*
+ * NULL if the invariants of mm/paging/check.c hold, else the first broken one as text. Reads only,
+ * takes no lock (the caller keeps the tables still), and ends on any contents. O(tables).
+ */
 const char *pt_check(const struct pagetable *pt);
 
 #endif

@@ -2,18 +2,25 @@
  * pmm.h - physical frames: who has which, and where the next one comes from.
  *
  * Model:    a pool of frames made from a normalised memory map. Every frame that the pool covers is
- * FREE or USED; frames become part of it by pmm_init() and pmm_add() and never leave. Blocks are
- * given by order (2^order frames, naturally aligned), or by request: any count of contiguous
- * frames, at an alignment, below a limit, not across a boundary, or at one given place. What is
- * given back merges at once with what is free beside it: there is never a free block smaller than
- * the free memory around it allows. Placement: memory above 4 GiB first, and memory below 1 MiB
- * only for requests whose limit is at most 1 MiB. Frame 0 is never given. Locking:  one lock per
- * pool, rank MM_RANK_PMM, taken inside. None of these calls sleeps; interrupt handlers may call
- * them. Memory:   the caller gives one block of metadata storage, which the pool borrows for ever;
- * no call touches the frames themselves. Metadata of a GiB of memory is first written when a frame
- * in it is first asked for, so start-up costs the number of regions, not of frames. Errors:   out
- * of memory is an error return. Giving back what is not ours to give (free already, never given,
- * foreign, misaligned, across two allocations) stops the machine on the spot, saying who did it.
+ *           FREE or USED; which frames it covers is settled by pmm_init(). Blocks are given by
+ *           order (2^order frames, naturally aligned), or by request: any count of contiguous
+ *           frames, at an alignment, below a limit, not across a boundary, or at one given place.
+ *           What is given back merges at once with what is free beside it, and a request is refused
+ *           only if no free frames meet it.
+ *
+ * Placement: memory above 4 GiB first; memory below 1 MiB only for requests whose limit is at most
+ *           1 MiB, and by pmm_claim(). Frame 0 is never given.
+ *
+ * Locking:  one lock per pool, rank MM_RANK_PMM, taken inside. None of these calls sleeps;
+ *           interrupt handlers may call them.
+ *
+ * Memory:   the caller gives one block of metadata storage, which the pool borrows for ever; no
+ *           call touches the frames themselves. Metadata of a GiB of memory is first written when a
+ *           frame in it first changes state: start-up costs the number of regions, not of frames.
+ *
+ * Errors:   out of memory is an error return. Giving back what is not the caller's (free already,
+ *           never given, foreign, misaligned, across two allocations) stops the machine on the
+ *           spot, saying who did it.
  */
 #ifndef MM_PMM_H
 #define MM_PMM_H
@@ -32,8 +39,8 @@ struct pmm_want {
     uint64_t count;    /* frames, >= 1 */
     uint64_t align;    /* frames, a power of two; 0 means 1 */
     uint64_t limit;    /* every byte given lies below this address; 0 means no limit */
-    uint64_t boundary; /* bytes, a power of two >= a page: the block crosses no multiple of it; 0
-                          means none */
+    uint64_t boundary; /* bytes, a power of two >= a page: the block crosses no multiple of it;
+                          0 means none */
 };
 
 struct pmm_stats {
@@ -47,35 +54,37 @@ struct pmm_stats {
     uint64_t meta_used_bytes;                /* of it, written so far */
 };
 
-/* Storage, in bytes, for a pool over every region of `m` that is or may become free. 0 if there is
- * none. */
+/* Storage, in bytes, for a pool over all that pmm_init() covers of `m`; 0 if that is nothing. */
 uint64_t pmm_storage_bytes(const struct memmap *m);
 
 /*
  * Make a pool. It covers the regions of `m` that are or may become free (MEMMAP_FREE,
- * FREE_AFTER_EXIT, FREE_AFTER_ACPI, KERNEL); those that are MEMMAP_FREE now are FREE, all others
- * USED until pmm_add(). The map is not kept. `storage` is page aligned and `nbytes` long, contents
- * ignored. On MM_OK, *p is the pool inside it. Errors: MM_EINVAL (no such region), MM_ENOSPC.
- * Context: boot, one CPU. Cost: O(regions + GiB covered).
+ * FREE_AFTER_EXIT, FREE_AFTER_ACPI, KERNEL); those that are MEMMAP_FREE now are FREE, but for frame
+ * 0, and all others USED until pmm_add(). The map is not kept. `storage` is page aligned and
+ * `nbytes` long, contents ignored. On MM_OK, *p is the pool inside it.
+ * Errors: MM_EINVAL (no such region, `storage` misaligned), MM_ENOSPC. Context: boot, one CPU.
+ * Cost: O(regions + GiB covered).
  */
 MM_MUST_CHECK mm_err_t pmm_init(struct pmm **p, const struct memmap *m, void *storage,
                                 uint64_t nbytes);
 
 /*
- * Memory that was USED since pmm_init() for firmware's or the loader's sake becomes FREE; frame 0,
- * if it is among it, stays USED.
+ * Memory that has been USED since pmm_init() becomes FREE; frame 0, if it is among it, stays USED.
  * Errors: MM_EINVAL if count is 0 or wraps, MM_ENOENT if the pool does not cover all of it,
  * MM_EBUSY if any of it is FREE or was given out; nothing changes then.
  */
 MM_MUST_CHECK mm_err_t pmm_add(struct pmm *p, pfn_t base, uint64_t count);
 
 /*
- * Take a naturally aligned block of 2^order frames; PFN_NONE when there is none (the only failure),
- * or order > PMM_MAX_ORDER. Contents are not zeroed. The caller owns it until pmm_put().
+ * Take a naturally aligned block of 2^order frames; PFN_NONE when there is none, or when `order` is
+ * above PMM_MAX_ORDER. Contents are not zeroed. The caller owns it until pmm_put().
  */
 MM_MUST_CHECK pfn_t pmm_get(struct pmm *p, unsigned order);
 
-/* Take what `want` says. Errors: MM_EINVAL, MM_ENOMEM. */
+/*
+ * Take what `want` says, at the lowest place of those that Placement (above) prefers.
+ * Errors: MM_EINVAL (a count of 0, an alignment or a boundary out of range), MM_ENOMEM.
+ */
 MM_MUST_CHECK mm_err_t pmm_get_range(struct pmm *p, const struct pmm_want *want, pfn_t *base);
 
 /*
@@ -84,15 +93,17 @@ MM_MUST_CHECK mm_err_t pmm_get_range(struct pmm *p, const struct pmm_want *want,
  */
 MM_MUST_CHECK mm_err_t pmm_claim(struct pmm *p, pfn_t base, uint64_t count);
 
-/* Give back the block that pmm_get(p, order) returned. */
+/* Give back a whole allocation of 2^order frames, naturally aligned, as pmm_get(p, order) gave. */
 void pmm_put(struct pmm *p, pfn_t base, unsigned order);
 
-/* Give back `count` frames at `base`: the whole or any part of one allocation. What remains of it
- * stays the caller's. */
+/*
+ * Give back `count` frames at `base`: the whole or any part of one allocation, whichever call gave
+ * it. What remains of it, on either side, stays the caller's, as an allocation of its own.
+ */
 void pmm_put_range(struct pmm *p, pfn_t base, uint64_t count);
 
-/* Is the frame in the pool, and if so is it free? For display and checks: the answer may be old
- * when it arrives. */
+/* Is the frame in the pool? Is it free? For display and checks: the answer may be old when it
+ * arrives. */
 bool pmm_covers(const struct pmm *p, pfn_t pfn);
 bool pmm_is_free(const struct pmm *p, pfn_t pfn);
 
@@ -102,8 +113,7 @@ uint64_t pmm_free_frames(const struct pmm *p);
 /* Everything, counted afresh under the lock. O(metadata in use). */
 void pmm_get_stats(struct pmm *p, struct pmm_stats *s);
 
-/* NULL if the invariants of pmm.c hold, else the first broken one as text. Reads only. O(metadata
- * in use). */
+/* NULL if the invariants of pmm.c hold, else the first broken one as text. O(metadata in use). */
 const char *pmm_check(struct pmm *p);
 
 #endif

@@ -2,8 +2,8 @@
  * port.h - all that mm/ asks of the machine. Whoever lifts mm/ out implements these.
  *
  * The kernel's implementation is kernel/port.c, the host's tests/unit/host_port.c. What libmm.a
- * leaves undefined is exactly these names plus memcpy, memmove, memset and memcmp; a test holds us
- * to it.
+ * leaves undefined is exactly these names, beside what the compiler calls by itself: memcpy,
+ * memmove, memset, memcmp and the stack protector's two. A test holds us to it.
  */
 #ifndef MM_PORT_H
 #define MM_PORT_H
@@ -34,9 +34,9 @@ void port_spin_hint(void);
 
 /*
  * Drop every translation this machine's TLBs hold for [va, va + nbytes) of the address space whose
- * root table is at `root`; `nbytes` == UINT64_MAX with `va` == 0 means all of it, global ones
- * included. Returns when no processor can use a stale one any more. Interrupts may be off; no lock
- * above MM_RANK_PAGING is held.
+ * root table is at `root`, or, in the upper half, of every one; global ones included. Returns when
+ * no processor can use a stale one any more. Interrupts are off, and a lock of MM_RANK_PAGING is
+ * held, none above it.
  */
 void port_tlb_flush(pa_t root, uint64_t va, uint64_t nbytes);
 

@@ -1,5 +1,5 @@
 /*
- * types.h - the words that every part of mm/ shares: addresses, frames, errors, assertions.
+ * types.h - the words that every part of mm/ shares: addresses, frames, errors, alignment.
  *
  * A physical address and a frame number are wrapped in a struct, so that the compiler refuses one
  * where the other, or a pointer, is meant. Virtual addresses are plain uint64_t named `va`.

@@ -2,18 +2,21 @@
  * boot.h - the hand-over from the stub (efi/) to the kernel (kernel/).
  *
  * At entry to the kernel:
+ *
  *   - RDI holds the *virtual* address of a struct plat_boot; every address inside it is physical
- * unless its name ends in `_va`.
- *   - boot services are gone; interrupts are off; CR3 holds tables that the stub made. They map,
- * and map nothing else: the kernel image at `image_va`, with the rights of its segments (so no page
- * is writable and executable); the boot arena [arena, arena + arena_bytes) at `direct_va` +
- * physical address, read-write, no-execute; one or two pages of the stub's own code, identity
- * mapped, from which it jumped.
- *   - four or five levels of paging, as `levels` says. EFER.NXE is on if the processor has it.
- * CR4.PGE and PCIDE are off.
- *   - the stack is unspecified: the kernel brings its own.
- * All the memory of the hand-over lies in the boot arena, LoaderData in the firmware's map;
- * `ranges` lists what is in it and what becomes of it.
+ *     unless its name ends in `_va`.
+ *   - Boot services are gone, interrupts are off, and CR3 holds tables that the stub made. They map
+ *     these and nothing else: the kernel image at `image_va`, with the rights of its segments (so
+ *     no page is writable and executable); the boot arena [arena, arena + arena_bytes) at
+ *     `direct_va` + physical address, read-write, no-execute; and at their physical addresses the
+ *     one or two pages of the stub's code from which it jumped, and the page of the arena with the
+ *     code that changed to five levels, if it did.
+ *   - Paging has four or five levels, as `levels` says. EFER.NXE is on if the processor has it.
+ *     CR4.PGE and PCIDE are off.
+ *   - The stack is unspecified: the kernel brings its own.
+ *
+ * All the memory of the hand-over lies in the boot arena, LoaderData in the firmware's map.
+ * `ranges` lists what is in it, and the stub itself, and what becomes of each.
  */
 #ifndef PLAT_BOOT_H
 #define PLAT_BOOT_H
@@ -36,12 +39,12 @@
 #define PLAT_FRAMES_BASE5  UINT64_C(0xff80000000000000) /* frame table, 8 PiB */
 #define PLAT_VMALLOC_BASE5 UINT64_C(0xffa0000000000000) /* vmalloc, MMIO, stacks, 8 PiB */
 #define PLAT_VMALLOC_END5  UINT64_C(0xffc0000000000000)
-#define PLAT_IMAGE_BASE                                                                            \
-    UINT64_C(0xffffffff80000000) /* kernel image: slides within 1 GiB, in steps of 2 MiB */
+/* The kernel image slides within 1 GiB, in steps of 2 MiB. */
+#define PLAT_IMAGE_BASE  UINT64_C(0xffffffff80000000)
 #define PLAT_IMAGE_SLIDE UINT64_C(0x40000000)
 #define PLAT_IMAGE_ALIGN UINT64_C(0x200000)
-#define PLAT_DIRECT_ALIGN                                                                          \
-    UINT64_C(0x40000000) /* the direct map slides in steps of 1 GiB, so that 1 GiB pages fit */
+/* The direct map slides in steps of 1 GiB, so that 1 GiB pages fit. */
+#define PLAT_DIRECT_ALIGN UINT64_C(0x40000000)
 
 /* What a part of memory holds at entry, and so what the kernel may do with it. */
 enum plat_range_kind {
@@ -75,11 +78,11 @@ struct plat_framebuffer {
 
 /* Flags of plat_boot.flags */
 #define PLAT_BOOT_SECURE_BOOT (UINT32_C(1) << 0) /* the SecureBoot variable reads 1 */
-#define PLAT_BOOT_ENTROPY                                                                          \
-    (UINT32_C(1) << 1) /* `entropy` is from EFI_RNG_PROTOCOL or RDRAND, not from the clock */
-#define PLAT_BOOT_PINNED (UINT32_C(1) << 2) /* nokaslr: nothing slides */
-#define PLAT_BOOT_MAP_OVERRUN                                                                      \
-    (UINT32_C(1) << 3) /* GetMemoryMap wrote past its buffer, into a guard page of the arena */
+/* `entropy` is from EFI_RNG_PROTOCOL or RDRAND, not from the clock. */
+#define PLAT_BOOT_ENTROPY (UINT32_C(1) << 1)
+#define PLAT_BOOT_PINNED  (UINT32_C(1) << 2) /* nokaslr: nothing slides */
+/* GetMemoryMap wrote past the end of a buffer it was given, into a guard area. */
+#define PLAT_BOOT_MAP_OVERRUN (UINT32_C(1) << 3)
 
 struct plat_boot {
     uint64_t magic;
@@ -108,7 +111,7 @@ struct plat_boot {
     uint32_t nranges;
     struct plat_range ranges[PLAT_MAX_RANGES];
 
-    uint64_t options; /* NUL-terminated text: plat.conf, then LoadOptions; later words win */
+    uint64_t options;       /* NUL-terminated text: plat.conf, then LoadOptions */
     uint64_t options_bytes; /* with the NUL */
 
     uint64_t system_table; /* EFI_SYSTEM_TABLE; after exit only its runtime parts mean anything */

@@ -1,11 +1,12 @@
 /*
- * options.h - the text of options that the hand-over carries: how words are told apart. Used on
+ * options.h - how words are told apart in the text of options that the hand-over carries. Used on
  * both sides of it.
  *
- * Grammar: words parted by white space; a word is `key` or `key=value`; a value in double quotes
- * may hold spaces (run="memmap; audit"). `#` at the start of a word begins a comment that ends with
- * the line. Later words win. The text comes from a file anyone can write: nothing here trusts it
- * beyond its length.
+ * Grammar:  words parted by white space; a word is `key` or `key=value`; a value in double quotes
+ *           may hold spaces (run="memmap; audit"). `#` at the start of a word begins a comment that
+ *           ends with the line. Later words win.
+ *
+ * The text comes from a file that anyone can write: nothing here trusts it beyond its length.
  */
 #ifndef PLAT_OPTIONS_H
 #define PLAT_OPTIONS_H
@@ -13,9 +14,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define PLAT_OPTIONS_MAX                                                                           \
-    4096u /* bytes of text in all, NUL included; what is longer is cut at a word, with a message   \
-           */
+/* Bytes of text in all, NUL included; what is longer is cut at a word, with a message. */
+#define PLAT_OPTIONS_MAX 4096u
 
 struct plat_option {
     const char *key; /* into the text; not NUL-terminated */

@@ -1,9 +1,10 @@
 /*
  * pte.h - page-table entries of x86-64.
  *
- * Layout: Intel SDM vol. 3A ch. 4 (tables 4-15 to 4-20); AMD64 APM vol. 2 ch. 5.3. One type serves
- * all levels; a bit whose meaning depends on the level has a name for each meaning. Positions are
- * known to this file only: others use the names, and the functions below.
+ * Layout:   Intel SDM vol. 3A ch. 4 (tables 4-15 to 4-20); AMD64 APM vol. 2 ch. 5.3.
+ *
+ * One type serves all levels; a bit whose meaning depends on the level has a name for each meaning.
+ * Positions are known to this file only: others use the names, and the functions below.
  */
 #ifndef X86_PTE_H
 #define X86_PTE_H
@@ -93,8 +94,7 @@ static inline pte_t pte_make_table(uint64_t pa, bool user)
     return (pte_t){ pa | PTE_P | PTE_W | PTE_A | (user ? PTE_U : 0) };
 }
 
-/* A leaf of `level` at `pa`, which is aligned to its span; `bits` are the others that it shall
- * have. */
+/* A leaf of `level` at `pa`, which is aligned to its span, with `bits` beside P and PS. */
 static inline pte_t pte_make_leaf(uint64_t pa, unsigned level, uint64_t bits)
 {
     return (pte_t){ pa | PTE_P | bits | (level > 1 ? PTE_PS : 0) };
@@ -111,8 +111,7 @@ static inline pte_t pte_split(pte_t leaf, unsigned level)
     return leaf;
 }
 
-/* `e` with the rights that remain below entry `above`: W and U if both have it, NX if either has.
- */
+/* `e` with the rights that remain below entry `above`: W and U if both have it, NX if one has. */
 static inline pte_t pte_narrow(pte_t above, pte_t e)
 {
     e.v &= above.v | ~(PTE_W | PTE_U);
@@ -120,8 +119,10 @@ static inline pte_t pte_narrow(pte_t above, pte_t e)
     return e;
 }
 
-/* The bits that must be clear in a present entry of `level`, a leaf or the link of a table: the
- * processor reserves them (SDM vol. 3A 4.5.4), and faults on an entry that has one set. */
+/*
+ * The bits that must be clear in a present entry of `level`, a leaf or the link of a table: the
+ * processor reserves them (SDM vol. 3A 4.5.4), and faults on an entry that has one set.
+ */
 static inline uint64_t pte_reserved(unsigned level, bool leaf, unsigned pa_bits, bool nx,
                                     bool page1g)
 {
@@ -139,8 +140,8 @@ static inline uint64_t pte_reserved(unsigned level, bool leaf, unsigned pa_bits,
     return reserved;
 }
 
-/* Is `va` canonical with `levels` levels of tables: bits above the translated ones all equal its
- * top one. */
+/* Is `va` canonical with `levels` of tables: do the bits above the translated ones all equal the
+ * highest of those? */
 static inline bool va_is_canonical(uint64_t va, unsigned levels)
 {
     unsigned top = pte_shift(levels) + 8;

@@ -1,9 +1,8 @@
 /*
- * regs.h - control registers, model-specific registers, RFLAGS and CPUID bits: numbers only, no
- * instructions.
+ * regs.h - control registers, model-specific registers, RFLAGS and CPUID: numbers, no instructions.
  *
- * Source: Intel SDM vol. 3A 2.5 (control registers), vol. 4 (MSRs), vol. 2A CPUID; AMD64 APM vol. 2
- * ch. 3.
+ * Source:   Intel SDM vol. 3A 2.3 (RFLAGS), 2.5 (control registers), 4.7 (page-fault error codes),
+ *           vol. 4 (MSRs), vol. 2A (CPUID); AMD64 APM vol. 2 ch. 3.
  */
 #ifndef X86_REGS_H
 #define X86_REGS_H
