@@ -739,6 +739,9 @@ void heap_ff_for_each(struct heap_ff *h, bool (*fn)(void *ctx, const struct heap
         check_arena(h, a, &c);
         for (const struct heap_ff_block *b = arena_first(a); b != a->end && more;
              b = block_upper(b)) {
+            if (!block_is_sealed(h, b)) {
+                die(&c, "a block's header is damaged", b);
+            }
             struct heap_ff_view v = { .ptr = block_payload(b),
                                       .nbytes = block_size(b) - HEAD_BYTES,
                                       .used = block_is(b, BLOCK_USED),

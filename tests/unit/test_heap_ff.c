@@ -754,6 +754,33 @@ static void for_each_can_stop(void **state)
     assert_int_equal(n, 3);
 }
 
+static bool never_called(void *ctx, const struct heap_ff_view *v)
+{
+    (void)ctx;
+    (void)v;
+    fail_msg("a damaged block was shown");
+    return false;
+}
+
+static void for_each_stops_on_first_head_with(unsigned flipped)
+{
+    unsigned char *a;
+
+    fresh(4096);
+    a = get(100);
+    a[-16 + (int)(flipped / 8)] ^= (unsigned char)(1u << flipped % 8);
+    assert_panics(heap_ff_for_each(&heap, never_called, NULL), "a block's header is damaged");
+}
+
+/* No block below the first one vouches for it. */
+static void for_each_stops_on_damage(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 128; bit++) {
+        for_each_stops_on_first_head_with(bit);
+    }
+}
+
 static void *hammer(void *seed)
 {
     struct host_rng rng = { (uintptr_t)seed };
@@ -1189,6 +1216,7 @@ int main(void)
         cmocka_unit_test(realloc_by_hand),
         cmocka_unit_test(arenas_are_refused),
         cmocka_unit_test(for_each_can_stop),
+        cmocka_unit_test(for_each_stops_on_damage),
         cmocka_unit_test(random_in_fixed_arenas),
         cmocka_unit_test(random_with_backing),
         cmocka_unit_test(out_of_memory_at_each_call),
