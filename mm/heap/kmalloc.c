@@ -8,7 +8,8 @@
  *
  * An arena that becomes empty goes back to the pmm, but one run is kept: a heap that is just full
  * would otherwise fetch and return a run with each block that comes and goes. What is kept is no
- * longer than a step was when an arena last went back.
+ * longer than a step was when an arena last went back. It goes back too before a request is
+ * refused: it may be part of the only place that is large enough.
  *
  * port.h turns a frame into a pointer but not a pointer into a frame, so each run starts with 16
  * bytes that say where it came from. They can be checked against port_ptr(), and are.
@@ -42,6 +43,11 @@ static uint64_t step(void)
     return mm_min(mm_max(km.heap.arena_bytes / 8 >> MM_PAGE_SHIFT, STEP_MIN), STEP_MAX);
 }
 
+static void run_put(struct run *run)
+{
+    pmm_put_range(km.pmm, run->base, run->nframes);
+}
+
 static struct run *run_get(uint64_t need)
 {
     struct pmm_want want = { .count = mm_max(need, step()) };
@@ -54,10 +60,14 @@ static struct run *run_get(uint64_t need)
         return run;
     }
     while (pmm_get_range(km.pmm, &want, &base) != MM_OK) {
-        if (want.count == need) {
+        if (want.count > need) {
+            want.count = mm_max(need, want.count / 2);
+        } else if (km.spare != NULL) {
+            run_put(km.spare);
+            km.spare = NULL;
+        } else {
             return NULL;
         }
-        want.count = mm_max(need, want.count / 2);
     }
     run = port_ptr(pa_of_pfn(base));
     *run = (struct run){ base, want.count };
@@ -75,11 +85,6 @@ static void *backing_get(void *ctx, size_t nbytes, size_t *got)
     }
     *got = (run->nframes << MM_PAGE_SHIFT) - sizeof(*run);
     return run + 1;
-}
-
-static void run_put(struct run *run)
-{
-    pmm_put_range(km.pmm, run->base, run->nframes);
 }
 
 /* Keep `run`, unless it is too long or the one that is kept already serves more requests. */

@@ -94,6 +94,27 @@ static bool all_free(uint64_t first, uint64_t n)
     return true;
 }
 
+/* The run that is kept is part of the only place where the request fits. */
+static void gives_the_spare_up_for_a_larger_run(void **state)
+{
+    void *p;
+
+    (void)state;
+    pool_make(256);
+    kfree(kmalloc(100));
+    assert_int_equal(frames_used(256), 64); /* the spare */
+    p = kmalloc((256 << 12) - RUN_OVERHEAD - BLOCK_OVERHEAD);
+    assert_non_null(p);
+    assert_int_equal(frames_used(256), 256);
+    assert_all_sound();
+    kfree(p);
+    kfree(kmalloc(100));
+    assert_int_equal(frames_used(256), 64);
+    assert_null(kmalloc(256 << 12)); /* and if that does not help either */
+    assert_int_equal(frames_used(256), 0);
+    assert_all_sound();
+}
+
 /* Of two empty runs the longer one is kept, whichever comes first. */
 static void keeps_the_longer_run(void **state)
 {
@@ -335,6 +356,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fetches_keeps_and_reuses_a_run),
         cmocka_unit_test(keeps_one_run_only),
+        cmocka_unit_test(gives_the_spare_up_for_a_larger_run),
         cmocka_unit_test(keeps_the_longer_run),
         cmocka_unit_test(serves_many_mebibytes),
         cmocka_unit_test(steps_grow_with_the_heap),
