@@ -69,7 +69,7 @@ void trap_init(void)
     gate_set(TRAP_DF, CPU_IST_DF);
     gate_set(TRAP_NMI, CPU_IST_NMI);
     gate_set(TRAP_MC, CPU_IST_MC);
-    __asm__ volatile("lidt %0" : : "m"(idtr));
+    __asm__ volatile("lidt %0" : : "m"(idtr) : "memory"); /* it points to idt: that is read too */
 }
 
 void trap_set_irq(unsigned irq, void (*fn)(void))
@@ -130,7 +130,9 @@ void trap_handle(struct trap_frame *f)
         f->rip = (uint64_t)trap_try_failed;
         return;
     }
-    if (f->vector < TRAP_EXCEPTIONS && runtime_recover(&f->rip, &f->rsp)) {
+    /* An NMI or machine check tells of the machine, wherever it comes: no fault of that code. */
+    if (f->vector < TRAP_EXCEPTIONS && f->vector != TRAP_NMI && f->vector != TRAP_MC &&
+        runtime_recover(&f->rip, &f->rsp)) {
         return;
     }
     if (f->vector >= TRAP_EXCEPTIONS) {

@@ -1,6 +1,7 @@
 """Every bug that `crash` can commit ends in a panic that says what broke, and where."""
 
 import re
+import time
 
 import pytest
 
@@ -71,3 +72,23 @@ def test_panic_in_a_run_option(boot):
     g.wait_text(r"^PANIC: cmd_crash\.c:\d+: assertion failed: zero == 1$")
     g.wait_text(r"^The machine is stopped\b")
     assert "plat> crash assert\n" in g.text
+
+
+def test_nmi_inside_firmware(boot):
+    """An NMI while a runtime service runs is no fault of the service's that a call survives."""
+    g = boot(mem="128M", conf=f'run="{"runtime; " * 60}"\n', expect_panic=True)
+    g.wait_text(r"^vendor ")
+    for _ in range(1000):
+        g.qmp("stop")
+        registers = g.qmp("human-monitor-command", **{"command-line": "info registers"})
+        if int(re.search(r"RIP=([0-9a-f]{16})", registers)[1], 16) < 1 << 63:
+            break
+        g.qmp("cont")
+        time.sleep(0.001)
+    else:
+        pytest.fail("firmware's code was never seen running")
+    g.qmp("inject-nmi")
+    g.qmp("cont")
+    g.wait_text(r"^The machine is stopped\b")
+    assert "PANIC: non-maskable interrupt" in g.text
+    assert "call" in [entry.split("+")[0] for entry in call_chain(g.text)]
