@@ -20,8 +20,7 @@
 /* Frames come from `p` from now on. Context: boot, one CPU. */
 void kmalloc_init(struct pmm *p);
 
-/* As heap_ff_alloc(), heap_ff_alloc_aligned(), heap_ff_alloc_zeroed(), heap_ff_realloc() and
- * heap_ff_free(). */
+/* Each is the function of heap_ff.h of that name, on one heap; kzalloc() is _alloc_zeroed(). */
 MM_MUST_CHECK void *kmalloc(size_t nbytes);
 MM_MUST_CHECK void *kmalloc_aligned(size_t nbytes, size_t align);
 MM_MUST_CHECK void *kzalloc(size_t count, size_t nbytes);

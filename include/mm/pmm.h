@@ -102,8 +102,7 @@ void pmm_put(struct pmm *p, pfn_t base, unsigned order);
  */
 void pmm_put_range(struct pmm *p, pfn_t base, uint64_t count);
 
-/* Is the frame in the pool? Is it free? For display and checks: the answer may be old when it
- * arrives. */
+/* Is the frame in the pool? Is it free? For display and checks: the second may change any time. */
 bool pmm_covers(const struct pmm *p, pfn_t pfn);
 bool pmm_is_free(const struct pmm *p, pfn_t pfn);
 

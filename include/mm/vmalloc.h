@@ -47,8 +47,7 @@ MM_MUST_CHECK void *vmalloc(size_t nbytes, const char *name);
  */
 MM_MUST_CHECK void *vmap_phys(pa_t pa, uint64_t nbytes, unsigned flags, const char *name);
 
-/* Undo vmalloc() or vmap_phys(). NULL is fine; any other pointer that neither returned stops the
- * machine. */
+/* Undo vmalloc() or vmap_phys(). NULL is fine; what neither returned stops the machine. */
 void vfree(void *ptr);
 
 /* Call `fn` for each range in order of address, with the lock held; stop when it returns false.

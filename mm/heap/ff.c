@@ -677,8 +677,7 @@ void *heap_ff_realloc(struct heap_ff *h, void *ptr, size_t nbytes)
     if (done) {
         return ptr;
     }
-    /* Not in place, so it grows. The lock is not held for the copy: both blocks are the caller's.
-     */
+    /* Not in place, so it grows. The copy needs no lock: both blocks are the caller's. */
     moved = alloc(h, nbytes, HEAP_FF_ALIGN, c.from);
     if (moved != NULL) {
         __builtin_memcpy(moved, ptr, old_nbytes);

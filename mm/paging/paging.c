@@ -275,8 +275,7 @@ static bool range_is_ours(const struct pagetable *pt, uint64_t va, uint64_t nbyt
     return pt_range_ok(pt, va, nbytes) && !(pt->upper == PT_UPPER_BORROWED && pt_is_upper(va));
 }
 
-/* The largest leaf that fits `va` and `pa` anywhere in a range: their distance is the same in all.
- */
+/* The largest leaf that fits `va` and `pa` anywhere in a range: their distance stays the same. */
 static unsigned largest_leaf(const struct pagetable *pt, uint64_t va, pa_t pa, unsigned flags)
 {
     unsigned level = pt->feat.page1g ? LEAF_LEVEL_MAX : LEAF_LEVEL_MAX - 1;
