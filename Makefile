@@ -1,4 +1,4 @@
-# Plat: make, make run, make test, make bench, make usb DEV=..., make debug. See README.md.
+# Plat: make, make run, make test, make bench, make bench-pmm, make usb DEV=..., make debug. See README.md.
 # LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands.
 
 LLVM   ?=
@@ -14,7 +14,7 @@ say     = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
 COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WARN)
 
-.PHONY: all run debug usb test test-quick test-unit test-boot bench clean format
+.PHONY: all run debug usb test test-quick test-unit test-boot bench bench-pmm clean format
 .DELETE_ON_ERROR:
 all: $(B)/plat.efi $(B)/plat.img
 
@@ -172,6 +172,18 @@ test-boot: all $(B)/badfw.efi
 
 bench: all
 	scripts/bench
+
+# Frame allocators side by side, by gcc and by clang, mm/ without sanitizers; ARGS="--so FILE --csv".
+$(eval $(call host_rules,bench/gcc,GCC,$(GCC),))
+$(eval $(call host_rules,bench/clang,CLANG,$(CLANG),))
+BENCHSRC := $(sort $(wildcard tests/bench/*.c)) tests/unit/host_port.c $(filter mm/memmap/% mm/pmm/%,$(MM))
+BENCHBIN := $(B)/bench/gcc/bench_frames $(B)/bench/clang/bench_frames
+
+$(BENCHBIN): %/bench_frames: $(addprefix %/,$(BENCHSRC:.c=.o))
+	$(Q)$(if $(filter %/gcc,$*),$(GCC),$(CLANG)) -o $@ $^ -lpthread -ldl
+
+bench-pmm: $(BENCHBIN)
+	$(Q)for b in $(BENCHBIN); do $$b $(ARGS) || exit; done
 
 format:
 	clang-format -i $(shell git ls-files '*.[ch]')
