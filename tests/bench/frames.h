@@ -17,7 +17,7 @@
 #define FRAMES_VERSION   1
 #define FRAMES_SYMBOL    "frames_allocator"
 #define FRAMES_NONE      UINT64_MAX
-#define FRAMES_MAX_ORDER 18 /* the largest that is asked for; most rows ask for 0 and 9 */
+#define FRAMES_MAX_ORDER 18 /* of the built-in ones; the harness asks for orders 0 to 9 */
 
 /* Frames [base, base + count). */
 struct frames_range {
