@@ -11,6 +11,7 @@
 #include "vm.h"
 
 #define MAX_TABLE_BYTES    (UINT32_C(16) << 20)
+#define MAX_ROOT_BYTES     UINT32_C(4096) /* 500 tables; real machines have 10 to 60 */
 #define PM1_SCI_EN         1u
 #define PM1_SLP_EN         (1u << 13)
 #define FADT_TMR_VAL_EXT   (1u << 8)
@@ -117,6 +118,10 @@ void acpi_for_each_table(uint64_t rsdp_pa,
         return;
     }
     for (uint32_t at = sizeof(*root); at + entry <= root->length; at += entry) {
+        if (at > MAX_ROOT_BYTES) {
+            log_warn("ACPI root table names more tables than make sense: the rest is left out");
+            break;
+        }
         const struct acpi_header *h;
         uint64_t pa = 0;
 

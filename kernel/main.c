@@ -56,9 +56,12 @@ static void stage_done(const char *name)
     boot_stages[boot_nstages++] = (struct boot_stage){ name, rdtsc() };
 }
 
+static bool have_uart;
+
 static void start_consoles(void)
 {
-    if (uart_init()) {
+    have_uart = uart_init();
+    if (have_uart) {
         console_add(&uart_sink);
     }
     if (debugcon_init()) {
@@ -201,7 +204,9 @@ static void boot_kernel(const struct plat_boot *boot)
     start_screen(boot);
     stage_done("screen");
     irq_init();
-    trap_set_irq(UART_IRQ, uart_irq);
+    if (have_uart) {
+        trap_set_irq(UART_IRQ, uart_irq);
+    }
     if (ps2_init()) {
         trap_set_irq(PS2_IRQ, ps2_irq);
     } else {

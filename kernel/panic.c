@@ -14,6 +14,7 @@
 #include "lib/ksyms.h"
 #include "lib/log.h"
 #include "mm/paging.h"
+#include "runtime.h"
 #include "vm.h"
 #include "x86/regs.h"
 
@@ -268,7 +269,10 @@ static bool in_text(uint64_t rip)
     return ksym_find(rip, &offset) != NULL;
 }
 
-/* The chain of a trap. After a jump to nowhere the caller is known by what its call left behind. */
+/*
+ * The chain of a trap. After a jump to nowhere the caller is known by what its call left behind.
+ * Firmware keeps no frame records: from it the chain goes on with who called it.
+ */
 static void print_trap_chain(const struct trap_frame *f)
 {
     uint64_t caller;
@@ -278,7 +282,7 @@ static void print_trap_chain(const struct trap_frame *f)
     if (!in_text(f->rip) && trap_try_read(f->rsp, 8, &caller) && in_text(caller)) {
         print_call(caller, true);
     }
-    print_callers(f->rbp);
+    print_callers(f->rip >> 63 == 0 && runtime_frame() != 0 ? runtime_frame() : f->rbp);
 }
 
 void panic_trap(const struct trap_frame *f)

@@ -211,6 +211,12 @@ bool runtime_recover(uint64_t *rip, uint64_t *rsp)
     return true;
 }
 
+uint64_t runtime_frame(void)
+{
+    /* Beyond the five registers that runtime_call pushed last: RBP, then its return address. */
+    return runtime_call_rsp != 0 ? runtime_call_rsp + 5 * sizeof(uint64_t) : 0;
+}
+
 uint64_t runtime_get_time(struct runtime_time *t)
 {
     return call(RUNTIME_GET_TIME, (uint64_t)t, 0, 0, 0, 0);

@@ -68,6 +68,9 @@ uint64_t runtime_reset(enum runtime_reset_kind kind);
 /* For the trap handler: a fault at `rip` was inside a call; go on at *rip with *rsp. */
 bool runtime_recover(uint64_t *rip, uint64_t *rsp);
 
+/* For a panic: the frame record of the call that is under way, 0 if none is. */
+uint64_t runtime_frame(void);
+
 /* What is mapped for calls, in words of one line each: for the monitor. */
 struct pagetable;
 const struct pagetable *runtime_pagetable(void);

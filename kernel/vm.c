@@ -124,6 +124,24 @@ void vm_early(const struct plat_boot *boot)
     vm_layout.image_bytes = (uint64_t)(__image_end - __image_start);
 }
 
+bool vm_is_direct(uint64_t pa, uint64_t nbytes)
+{
+    uint64_t left = nbytes;
+
+    while (left != 0) {
+        const struct memmap_region *r = memmap_find(&vm_map, pa);
+        uint64_t part;
+
+        if (r == NULL || !memmap_kind_is_direct(r->kind)) {
+            return false;
+        }
+        part = mm_min(left, r->end - pa);
+        pa += part;
+        left -= part;
+    }
+    return true;
+}
+
 static void must(mm_err_t err, const char *what)
 {
     if (err != MM_OK) {
@@ -165,6 +183,12 @@ static void build_map(const struct plat_boot *boot)
     }
     claim(boot->fb.base, boot->fb.base != 0 ? boot->fb.nbytes : 0, MEMMAP_MMIO,
           "claiming the frame buffer");
+
+    if (!vm_is_direct(boot->arena, boot->arena_bytes)) {
+        panic("firmware's map gives the memory it lent us, 0x%llx to 0x%llx, to something else too",
+              (unsigned long long)boot->arena,
+              (unsigned long long)(boot->arena + boot->arena_bytes));
+    }
 
     /* RAM that the window of the direct map can't show, or the processor can't address, is RAM that
      * we can't use. */
@@ -361,26 +385,11 @@ uint64_t vm_reclaim(bool keep_boot_services)
     return n;
 }
 
-/* The region that holds all of [pa, pa + nbytes), or NULL. */
-static const struct memmap_region *region_of(uint64_t pa, uint64_t nbytes)
+const void *vm_see(uint64_t pa, uint64_t nbytes)
 {
     const struct memmap_region *r = memmap_find(&vm_map, pa);
 
-    return r != NULL && r->end - pa >= nbytes ? r : NULL;
-}
-
-static bool seen_directly(uint64_t pa, uint64_t nbytes)
-{
-    const struct memmap_region *r = region_of(pa, nbytes);
-
-    return r != NULL && memmap_kind_is_direct(r->kind);
-}
-
-const void *vm_see(uint64_t pa, uint64_t nbytes)
-{
-    const struct memmap_region *r = region_of(pa, nbytes);
-
-    if (r != NULL && memmap_kind_is_direct(r->kind)) {
+    if (vm_is_direct(pa, nbytes)) {
         return port_ptr(pa_make(pa));
     }
     return vmap_phys(pa_make(pa), nbytes, r != NULL && (r->attr & EFI_MA_WB) != 0 ? PT_WB : PT_UC,
@@ -389,7 +398,7 @@ const void *vm_see(uint64_t pa, uint64_t nbytes)
 
 void vm_unsee(const void *p, uint64_t pa, uint64_t nbytes)
 {
-    if (p != NULL && !seen_directly(pa, nbytes)) {
+    if (p != NULL && !vm_is_direct(pa, nbytes)) {
         vfree((void *)(uintptr_t)p);
     }
 }

@@ -42,6 +42,9 @@ void vm_init(const struct plat_boot *boot);
  */
 uint64_t vm_reclaim(bool keep_boot_services);
 
+/* Is all of physical [pa, pa + nbytes) RAM that the direct map shows? O(log regions) a region. */
+bool vm_is_direct(uint64_t pa, uint64_t nbytes);
+
 /*
  * See physical [pa, pa + nbytes), read only, wherever it lies: through the direct map if it covers
  * all of it, else mapped for the purpose. NULL if that fails. vm_unsee() undoes it.

@@ -57,20 +57,6 @@ static bool in_direct_map(uint64_t va)
     return va >= vm_layout.direct_va && va < vm_layout.direct_end;
 }
 
-/* Is all of [pa, end) RAM that the direct map may show? */
-static bool all_direct(uint64_t pa, uint64_t end)
-{
-    while (pa < end) {
-        const struct memmap_region *r = memmap_find(&vm_map, pa);
-
-        if (r == NULL || !memmap_kind_is_direct(r->kind)) {
-            return false;
-        }
-        pa = r->end;
-    }
-    return true;
-}
-
 /* The rights that the image's sections have at `va`: a byte of the image. */
 static unsigned image_rights(uint64_t va)
 {
@@ -104,7 +90,7 @@ static bool judge_range(void *ctx, const struct pt_range *r)
     judge(a, RULE_TEXT_ALIAS, !shows_text || (r->flags & PT_WRITE) == 0, r->va);
     if (in_direct_map(r->va)) {
         judge(a, RULE_DIRECT,
-              r->pa.v == r->va - vm_layout.direct_va && all_direct(r->pa.v, r->pa.v + r->nbytes) &&
+              r->pa.v == r->va - vm_layout.direct_va && vm_is_direct(r->pa.v, r->nbytes) &&
                   (r->flags & PT_EXEC) == 0 && (r->flags & PT_TYPE_MASK) == PT_WB,
               r->va);
     } else if (a->noutside < a->max_outside) {
@@ -119,7 +105,7 @@ static bool judge_range(void *ctx, const struct pt_range *r)
 static bool judge_table(void *ctx, pa_t table, unsigned level)
 {
     struct audit *a = ctx;
-    bool alone = all_direct(table.v, table.v + MM_PAGE_SIZE);
+    bool alone = vm_is_direct(table.v, MM_PAGE_SIZE);
 
     (void)level;
     for (uint64_t i = 0; i < a->noutside; i++) {

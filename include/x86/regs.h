@@ -30,6 +30,7 @@
 #define CR4_UMIP       (UINT64_C(1) << 11)
 #define CR4_LA57       (UINT64_C(1) << 12)
 #define CR4_PCIDE      (UINT64_C(1) << 17)
+#define CR4_OSXSAVE    (UINT64_C(1) << 18)
 #define CR4_SMEP       (UINT64_C(1) << 20)
 #define CR4_SMAP       (UINT64_C(1) << 21)
 #define CR4_CET        (UINT64_C(1) << 23)

@@ -154,7 +154,8 @@ void cpu_init(void)
 void cpu_protect(void)
 {
     const struct cpu_features *f = &cpu_features;
-    uint64_t cr4 = read_cr4() & CR4_LA57; /* all else that firmware set is dropped */
+    /* All else that firmware set is dropped; its runtime code may count on XSAVE being on. */
+    uint64_t cr4 = read_cr4() & (CR4_LA57 | CR4_OSXSAVE);
 
     write_cr0(CR0_PE | CR0_MP | CR0_NE | CR0_WP | CR0_PG);
     if (f->nx) {

@@ -1,8 +1,9 @@
 /*
  * Exceptions panic, with words for what happened; interrupt lines run their handler.
  *
- * Interrupts come through the two 8259s, which every PC with UEFI still has, wired to the boot
- * processor's LINT0 (irq.c). All gates are interrupt gates: a handler runs with interrupts off.
+ * Interrupts come through the two 8259s, wired to the boot processor's LINT0 (irq.c). Nearly every
+ * PC has them; on one that does not, keys are not heard and run= is the way to give commands. All
+ * gates are interrupt gates: a handler runs with interrupts off.
  */
 #include "cpu/trap.h"
 
