@@ -5,11 +5,11 @@
  * after the switch. The order is forced by what each step stands on:
  *
  *   1. normalise the map, into scratch memory of the arena, and claim what is ours;
- *   2. take one "early block" from free memory: the pool's metadata and every table the direct map
- * can need;
+ *   2. take one "early block" from free memory: the pool's metadata and every table that the
+ *      direct map can need;
  *   3. enter that block into the *stub's* tables, so that it can be written;
- *   4. build the kernel's tables in it in one pass (the largest leaves, no exceptions to cut out),
- * and load them;
+ *   4. build the kernel's tables in it in one pass (the largest leaves, no exceptions to cut
+ *      out), and load them;
  *   5. start the pool; from here on table frames come from it.
  *
  * Rejected: sizing the tables in the stub (it would have to interpret the map), and growing the
