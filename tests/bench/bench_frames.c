@@ -268,7 +268,12 @@ static void ratio_text(char *buf, size_t nbytes, unsigned r, unsigned v, unsigne
         return;
     }
     double ratio = median(&cells[r][which], v) / median(&cells[r][base], v);
-    snprintf(buf, nbytes, ratio < 0.995 ? "%.2f" : ratio < 99.95 ? "%.1f" : "%.0f", ratio);
+    snprintf(buf, nbytes,
+             ratio < 0.0095  ? "%.1g"
+             : ratio < 0.995 ? "%.2f"
+             : ratio < 99.95 ? "%.1f"
+                             : "%.0f",
+             ratio);
 }
 
 static void print_value(unsigned r, unsigned v)
