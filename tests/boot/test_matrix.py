@@ -82,3 +82,9 @@ def test_options_that_make_no_sense_are_named(boot):
     assert "option keep=nothing: not boot-services: ignored" in g.text
     assert "option paging: is 4 or 5, ignored" in g.text
     assert re.search(r"^entry to prompt +[0-9]+ cycles", g.text, re.M)
+
+
+def test_too_little_memory_returns_to_firmware(boot):
+    g = boot(mem="48M")
+    g.wait_text(r"Plat needs at least 16 MiB of free memory; this machine has \d+ KiB")
+    g.wait_text(r"BdsDxe|Shell|PXE|Plat: loading")  # firmware is back, and tries what is next
