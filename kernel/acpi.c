@@ -82,9 +82,8 @@ static const struct acpi_header *table_see(uint64_t pa)
     return h;
 }
 
-void acpi_for_each_table(uint64_t rsdp_pa,
-                         void (*fn)(void *ctx, const char sig[4], uint64_t pa, uint32_t len),
-                         void *ctx)
+/* Call `fn` for each table that the root table lists and that holds up. */
+static void for_each_table(uint64_t rsdp_pa, void (*fn)(const struct acpi_header *table))
 {
     struct acpi_rsdp rsdp = { .revision = 0 };
     const void *p = rsdp_pa != 0 ? vm_see(rsdp_pa, 20) : NULL;
@@ -128,7 +127,7 @@ void acpi_for_each_table(uint64_t rsdp_pa,
         memcpy(&pa, (const uint8_t *)root + at, entry);
         h = table_see(pa);
         if (h != NULL) {
-            fn(ctx, h->signature, pa, h->length);
+            fn(h);
             vm_unsee(h, pa, h->length);
         }
     }
@@ -209,14 +208,13 @@ static uint16_t io_block(const struct acpi_header *fadt, uint32_t old_at, uint32
     return addr <= UINT16_MAX ? (uint16_t)addr : 0;
 }
 
-static void take_fadt(void *ctx, const char sig[4], uint64_t pa, uint32_t len)
+static void take_fadt(const struct acpi_header *fadt)
 {
-    const struct acpi_header *fadt, *dsdt;
+    const struct acpi_header *dsdt;
     struct acpi_facts *f = &acpi_facts;
     uint64_t flags, dsdt_pa;
 
-    (void)ctx;
-    if (memcmp(sig, "FACP", 4) != 0 || (fadt = vm_see(pa, len)) == NULL) {
+    if (memcmp(fadt->signature, "FACP", 4) != 0) {
         return;
     }
     flags = field(fadt, 112, 4);
@@ -242,12 +240,11 @@ static void take_fadt(void *ctx, const char sig[4], uint64_t pa, uint32_t len)
         find_s5(dsdt);
         vm_unsee(dsdt, dsdt_pa, dsdt->length);
     }
-    vm_unsee(fadt, pa, len);
 }
 
 void acpi_init(uint64_t rsdp)
 {
-    acpi_for_each_table(rsdp, take_fadt, NULL);
+    for_each_table(rsdp, take_fadt);
 }
 
 void acpi_poweroff(void)

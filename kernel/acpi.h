@@ -29,11 +29,6 @@ extern struct acpi_facts acpi_facts;
 /* Read the tables, from `rsdp` (physical) on. After vmalloc is up. */
 void acpi_init(uint64_t rsdp);
 
-/* Call `fn` for each table that the root table lists and that holds up. */
-void acpi_for_each_table(uint64_t rsdp,
-                         void (*fn)(void *ctx, const char sig[4], uint64_t pa, uint32_t len),
-                         void *ctx);
-
 /* Enter the soft-off state; returns if the machine does not. */
 void acpi_poweroff(void);
 

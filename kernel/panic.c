@@ -95,7 +95,8 @@ static void begin(void)
     kputs("\n\033[1;31mPANIC: \033[0m");
 }
 
-void panic_symbol(uint64_t addr, char *buf, size_t nbytes)
+/* "kmalloc+0x12", or "?" for an address outside the kernel's text, into buf. */
+static void panic_symbol(uint64_t addr, char *buf, size_t nbytes)
 {
     uint64_t offset;
     const char *name = ksym_find(addr, &offset);

@@ -13,7 +13,4 @@ _Noreturn void panic(const char *fmt, ...) MM_PRINTF(1, 2);
 /* An exception that nothing was prepared for. */
 _Noreturn void panic_trap(const struct trap_frame *f);
 
-/* "kmalloc+0x12", or "?" for an address outside the kernel's text, into buf. */
-void panic_symbol(uint64_t addr, char *buf, size_t nbytes);
-
 #endif

@@ -187,16 +187,3 @@ const struct cpu_stack *cpu_stack_guarded_by(uint64_t va)
     }
     return NULL;
 }
-
-bool cpu_rdrand(uint64_t *v)
-{
-    for (unsigned i = 0; cpu_features.rdrand && i < 10; i++) {
-        bool ok;
-
-        __asm__ volatile("rdrand %0" : "=r"(*v), "=@ccc"(ok));
-        if (ok) {
-            return true;
-        }
-    }
-    return false;
-}

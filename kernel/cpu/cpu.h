@@ -81,8 +81,4 @@ static inline struct cpu *cpu_this(void)
 /* The stack whose guard page holds `va`, or NULL. */
 const struct cpu_stack *cpu_stack_guarded_by(uint64_t va);
 
-/* 64 random bits from RDRAND; false if the processor has none, or it fails ten times in a row (SDM
- * vol. 1 7.3.17.1). */
-bool cpu_rdrand(uint64_t *v);
-
 #endif

@@ -235,6 +235,20 @@ static void split_at(struct pagetable *pt, uint64_t at, struct spare *s)
     }
 }
 
+/* Let no end of [va, va + nbytes) cut a leaf. *s is empty afterwards. */
+static mm_err_t split_ends(struct pagetable *pt, uint64_t va, uint64_t nbytes, struct spare *s)
+{
+    mm_err_t err = spare_reserve(pt, tables_to_split(pt, va, nbytes), s);
+
+    if (err != MM_OK) {
+        return err;
+    }
+    split_at(pt, va, s);
+    split_at(pt, va + nbytes, s);
+    MM_ASSERT(s->top.v == SPARE_END.v); /* else: the count was too high */
+    return MM_OK;
+}
+
 /* ---- map ------------------------------------------------------------------------------------- */
 
 /* The bits of a leaf, but for address and size. */
@@ -415,13 +429,10 @@ static mm_err_t unmap_locked(struct pagetable *pt, uint64_t va, uint64_t nbytes)
     mm_err_t err;
 
     MM_ASSERT(mm_lock_is_held(&pt->lock));
-    err = spare_reserve(pt, tables_to_split(pt, va, nbytes), &s);
+    err = split_ends(pt, va, nbytes, &s);
     if (err != MM_OK) {
         return err;
     }
-    split_at(pt, va, &s);
-    split_at(pt, va + nbytes, &s);
-    MM_ASSERT(s.top.v == SPARE_END.v);
 
     /* Now no leaf is cut. From here on `s` gathers the emptied tables. */
     while (nbytes != 0) {
@@ -503,13 +514,10 @@ static mm_err_t protect_locked(struct pagetable *pt, uint64_t va, uint64_t nbyte
     if (err != MM_OK || !differs) {
         return err;
     }
-    err = spare_reserve(pt, tables_to_split(pt, va, nbytes), &s);
+    err = split_ends(pt, va, nbytes, &s);
     if (err != MM_OK) {
         return err;
     }
-    split_at(pt, va, &s);
-    split_at(pt, va + nbytes, &s);
-    MM_ASSERT(s.top.v == SPARE_END.v);
 
     while (nbytes != 0) {
         unsigned level, count, i;
