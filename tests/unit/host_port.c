@@ -1,14 +1,43 @@
 #include "host_port.h"
 
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IRQ_SIGNAL  SIGRTMIN
+#define YIELD_AFTER 64 /* turns of a spin loop, after which another thread may have the processor  \
+                        */
+
+/* What a thread has of a processor. Its signal handler shares the irq_ fields with it. */
+struct cpu {
+    unsigned number;
+    uint32_t held_ranks;
+    unsigned spins;
+    volatile bool irq_off;
+    volatile bool irq_pending;
+    bool irq_armed;
+    timer_t irq_timer;
+    void (*irq_fn)(void);
+};
 
 struct host_flush host_flush;
-jmp_buf *host_panic_jmp;
-char host_panic_text[512];
+_Thread_local jmp_buf *host_panic_jmp;
+_Thread_local char host_panic_text[512];
 
 static unsigned char *phys;
-static _Thread_local uint32_t held_ranks;
+static _Thread_local struct cpu this_cpu;
+
+_Noreturn static void die(const char *what)
+{
+    fprintf(stderr, "host_port: %s: %s\n", what, strerror(errno));
+    abort();
+}
 
 static void phys_map(void)
 {
@@ -16,8 +45,7 @@ static void phys_map(void)
         mmap(phys, HOST_PHYS_BYTES, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (phys != NULL ? MAP_FIXED : 0), -1, 0);
     if (phys == MAP_FAILED) {
-        perror("host_port: mmap of physical memory");
-        abort();
+        die("mmap of physical memory");
     }
 }
 
@@ -51,24 +79,149 @@ void port_panic(const char *fmt, ...)
     abort();
 }
 
-uint64_t port_irq_save(void)
+void host_after_panic(void)
 {
-    return 0;
+    this_cpu.held_ranks = 0;
+    port_irq_restore(0);
 }
 
-void port_irq_restore(uint64_t state)
+/* ---- processors ------------------------------------------------------------------------------- */
+
+void host_set_cpu(unsigned cpu)
 {
-    (void)state;
+    this_cpu.number = cpu;
+}
+
+unsigned port_cpu(void)
+{
+    return this_cpu.number;
+}
+
+/*
+ * Slow, and needs nothing that a sandbox would forbid: to begin to run on a processor is to have it
+ * switch threads, which is a full barrier there (membarrier(2) builds on the same), so who runs on
+ * each in turn has sent all others through one. Those that do not run at the time were switched
+ * out.
+ */
+static void visit_all_processors(void)
+{
+    cpu_set_t mine, one;
+
+    if (sched_getaffinity(0, sizeof(mine), &mine) != 0) {
+        die("sched_getaffinity");
+    }
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        /* The kernel knows where threads of this process can be, and refuses all other places. */
+        if (sched_setaffinity(0, sizeof(one), &one) != 0 && errno != EINVAL) {
+            die("sched_setaffinity");
+        }
+    }
+    if (sched_setaffinity(0, sizeof(mine), &mine) != 0) {
+        die("sched_setaffinity");
+    }
+}
+
+/*
+ * The kernel interrupts those processors that run a thread of this process (membarrier(2)). The
+ * process must have registered: it does when it is told so, with EPERM. A sandbox may refuse both.
+ */
+void port_fence_cpus(void)
+{
+    int saved = errno;
+
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0 &&
+        (syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0 ||
+         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) != 0)) {
+        visit_all_processors();
+    }
+    errno = saved;
 }
 
 uint32_t *port_held_ranks(void)
 {
-    return &held_ranks;
+    return &this_cpu.held_ranks;
 }
 
+/* There may be more threads than processors: whom this one waits for may wait for its processor. */
 void port_spin_hint(void)
 {
     __builtin_ia32_pause();
+    if (++this_cpu.spins % YIELD_AFTER == 0) {
+        sched_yield();
+    }
+}
+
+/* ---- interrupts ------------------------------------------------------------------------------- */
+
+/* Interrupts are on, and one is due. Another may come after each `irq_off = false`, or be noted
+ * before it. */
+static void take_interrupts(void)
+{
+    do {
+        this_cpu.irq_off = true;
+        this_cpu.irq_pending = false;
+        if (this_cpu.irq_fn != NULL) {
+            this_cpu.irq_fn();
+        }
+        this_cpu.irq_off = false;
+    } while (this_cpu.irq_pending);
+}
+
+static void on_signal(int sig)
+{
+    int saved = errno;
+
+    (void)sig;
+    if (this_cpu.irq_off) {
+        this_cpu.irq_pending = true;
+    } else {
+        take_interrupts();
+    }
+    errno = saved;
+}
+
+void host_interrupts(void (*fn)(void), uint64_t ns)
+{
+    struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART | SA_NODEFER };
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = IRQ_SIGNAL };
+    struct timespec every = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
+    struct itimerspec spec = { every, every };
+
+    if (this_cpu.irq_armed) {
+        timer_delete(this_cpu.irq_timer);
+        this_cpu.irq_armed = false;
+    }
+    this_cpu.irq_fn = fn;
+    if (fn == NULL) {
+        return;
+    }
+    event._sigev_un._tid = gettid(); /* glibc has no better name for it yet */
+    if (sigaction(IRQ_SIGNAL, &act, NULL) != 0 ||
+        timer_create(CLOCK_MONOTONIC, &event, &this_cpu.irq_timer) != 0) {
+        die("a timer for interrupts");
+    }
+    this_cpu.irq_armed = true;
+    if (timer_settime(this_cpu.irq_timer, 0, &spec, NULL) != 0) {
+        die("timer_settime");
+    }
+}
+
+uint64_t port_irq_save(void)
+{
+    uint64_t off = this_cpu.irq_off;
+
+    this_cpu.irq_off = true;
+    return off;
+}
+
+void port_irq_restore(uint64_t off)
+{
+    this_cpu.irq_off = off != 0;
+    if (off == 0 && this_cpu.irq_pending) {
+        take_interrupts();
+    }
 }
 
 void port_tlb_flush(pa_t root, uint64_t va, uint64_t nbytes)

@@ -1,5 +1,6 @@
 /*
- * host_port.h - mm/port.h on the host: a sparse array plays physical memory, a panic can be caught.
+ * host_port.h - mm/port.h on the host: a sparse array plays physical memory, threads play
+ * processors, a timer's signal plays interrupts, a panic can be caught.
  */
 #ifndef HOST_PORT_H
 #define HOST_PORT_H
@@ -15,8 +16,19 @@
 
 #include "mm/port.h"
 
-#define HOST_PHYS_BYTES                                                                            \
-    (UINT64_C(1) << 42) /* of address space; only what is touched costs memory */
+/* Of address space; only what is touched costs memory. ThreadSanitizer leaves less of it. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HOST_TSAN 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define HOST_TSAN 1
+#endif
+#ifdef HOST_TSAN
+#define HOST_PHYS_BYTES (UINT64_C(1) << 38)
+#else
+#define HOST_PHYS_BYTES (UINT64_C(1) << 42)
+#endif
 
 /* Drop the contents of all of physical memory: it reads as zeros again. */
 void host_phys_reset(void);
@@ -28,9 +40,25 @@ struct host_flush {
 };
 extern struct host_flush host_flush;
 
-/* Where port_panic() jumps while a test waits for it, and what it said. */
-extern jmp_buf *host_panic_jmp;
-extern char host_panic_text[512];
+/* The calling thread is processor `cpu` from now on; each begins as number 0. */
+void host_set_cpu(unsigned cpu);
+
+/*
+ * Interrupt the calling thread every `ns` nanoseconds, which should be several times what `fn`
+ * takes: `fn` runs in the midst of whatever the thread does, with interrupts off. While the thread
+ * has them off, one stays pending until they are on again. An `fn` that turns them on (by
+ * port_irq_restore(0), which no other code may write by hand) can be interrupted in its turn. NULL
+ * ends it; a thread must end it before it exits. Under ThreadSanitizer interrupts come at calls
+ * into libc only.
+ */
+void host_interrupts(void (*fn)(void), uint64_t ns);
+
+/* Of the calling thread: where port_panic() jumps while a test waits for it, and what it said. */
+extern _Thread_local jmp_buf *host_panic_jmp;
+extern _Thread_local char host_panic_text[512];
+
+/* What a panic that was caught may have left behind: locks noted as held, interrupts off. */
+void host_after_panic(void);
 
 /*
  * `expr` must panic with `words` in the message. What it was working on is left as it was in that
@@ -47,7 +75,7 @@ extern char host_panic_text[512];
             fail_msg("no panic: %s", #expr);                                                       \
         }                                                                                          \
         host_panic_jmp = NULL;                                                                     \
-        *port_held_ranks() = 0;                                                                    \
+        host_after_panic();                                                                        \
         if (strstr(host_panic_text, (words)) == NULL) {                                            \
             fail_msg("panic says \"%s\", not \"%s\"", host_panic_text, (words));                   \
         }                                                                                          \
