@@ -26,7 +26,8 @@ static const struct console_sink *sinks[CONSOLE_MAX_SINKS];
 static size_t nsinks;
 static char printed[CONSOLE_PRINT_MAX + 1]; /* what kprintf() makes: too large for small stacks */
 
-#define KEYS 256u
+#define KEYS   256u
+#define CTRL_C '\003'
 
 static struct {
     atomic_uint taken;
@@ -165,6 +166,22 @@ int console_getc(void)
 
     keys_unlock(irq);
     return c;
+}
+
+bool console_cancelled(void)
+{
+    uint64_t irq = keys_lock();
+    uint8_t at = keys.get;
+
+    while (at != keys.put && keys.c[at] != CTRL_C) {
+        at++;
+    }
+    bool found = at != keys.put;
+    if (found) {
+        keys.get = at + 1;
+    }
+    keys_unlock(irq);
+    return found;
 }
 
 static bool keys_empty(void)

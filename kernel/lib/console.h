@@ -46,6 +46,10 @@ void console_input(char c);
 /* The oldest key, or -1. One reader at a time. */
 int console_getc(void);
 
+/* Has Ctrl-C been typed? It is gone then, with the keys before it; others stay. For work that takes
+ * long, now and then. */
+bool console_cancelled(void);
+
 /* Sleep until console_getc() has a key. Interrupts are on meanwhile, and as before afterwards; no
  * lock is held. */
 void console_wait(void);
