@@ -26,6 +26,20 @@ _Noreturn void port_panic(const char *fmt, ...) MM_PRINTF(1, 2);
 uint64_t port_irq_save(void);
 void port_irq_restore(uint64_t state);
 
+/*
+ * The number of this processor, from 0. A caller inside mm/ stays on it, and nothing else runs on
+ * it but interrupt handlers, which finish first, until it returns from mm/: a kernel that preempts
+ * itself, or a program with more threads than numbers, sees to that around its calls.
+ */
+unsigned port_cpu(void);
+
+/*
+ * Every other processor passes through a full memory barrier between the call and the return: what
+ * it stored before is visible here, and what it loads after is current. Interrupts may be off, and
+ * others may wait in port_spin_hint() with theirs off: that must not stop it.
+ */
+void port_fence_cpus(void);
+
 /* The word in which this processor notes the ranks of the locks it holds (mm/lock.h). */
 uint32_t *port_held_ranks(void);
 

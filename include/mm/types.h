@@ -59,6 +59,8 @@ enum {
     MM_EBUSY = -3,  /* the place asked for is taken, at least in part */
     MM_ENOENT = -4, /* nothing is there: unmapped address, frame that is not ours */
     MM_ENOSPC = -5, /* the storage that the caller gave is too small */
+    MM_EFRAG = -6,  /* enough is free, but nowhere in the shape asked for */
+    MM_ELIMIT = -7, /* something fits, but lies beyond the limit asked for */
 };
 
 /* A word for the error: "out of memory", ... Never NULL. */

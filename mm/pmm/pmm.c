@@ -1,1076 +1,1057 @@
 /*
- * pmm.c - the frame pool: two bits a frame, written a GiB at a time when first needed.
- *
- * What is kept. A frame is in one of four states, told by one bit in each of two planes:
- *
- *     mark  given
- *       0     0     HELD  used since pmm_init(), never given by us; also where there is no frame
- *       1     0     FREE
- *       1     1     HEAD  the first frame of an allocation
- *       0     1     BODY  any other frame of an allocation
- *
- * HEAD and BODY let pmm_put_range() tell one allocation from its neighbour. There are no lists and
- * no buddies to merge: a free block is whatever aligned run of frames is FREE, so coalescing cannot
- * be late or wrong, and a request is refused only if nothing fits.
- *
- * When it is written. Frames are grouped in sections of 1 GiB. The planes of a section, its book,
- * are written when the section is opened, which is when a frame in it first changes state. Until
- * then the ranges copied from the memory map say all there is to know. So start-up writes a few
- * bytes for each region and each GiB, and pmm_get() goes on with opened sections while one of them
- * has a block that fits, so that a machine that uses little of its memory pays for little.
- *
- * How it is searched. One routine answers every request: it goes from free run to free run and
- * looks at the lowest place in each that meets alignment and boundary. Free frames counted by
- * chunk (2 MiB) let it skip what is full and cross what is empty. For pmm_get(), a hint for each
- * section and order says where looking is in vain. Hints are lower bounds: taking leaves them
- * valid, giving lowers them.
- *
- * Rejected: free lists threaded through the frames (every frame would be touched, and a stray write
- * breaks the pool); a buddy tree (requests by count, by place or across sections would need a
- * second algorithm beside it); a record for each frame (64 bytes a frame, as Linux keeps, are
- * 16 GiB for a TiB, written at start-up).
- *
- * Frame 0 is covered like any other but is never FREE: it stays HELD, even through pmm_add().
- *
- * Invariants (pmm_check tests each):
- *  P1  ranges are not empty, sorted, and do not overlap; ranges that touch differ in state; frame 0
- *      is in no free one; together they have `total` frames
- *  P2  sections are sorted; every frame of every range is in one, and none is without such a frame
- *  P3  in an opened section, frame 0 and a frame that no range covers are neither marked nor given
- *  P4  each chunk, section and the pool count their free frames, the pool its opened sections
- *  P5  a BODY frame follows a HEAD or a BODY frame
- *  P6  no free block that pmm_get() may give begins in a chunk below the hint for its order or a
- *      smaller one, and no section that may have one lies before its zone's start
+ * ESSAY
  */
 #include "mm/pmm.h"
 
-#include "mm/port.h"
+#include "local.h"
 #include "pool.h"
 
-#define LOW_END  UINT64_C(256)       /* first frame at or above 1 MiB */
-#define HIGH     (UINT64_C(1) << 20) /* first frame at or above 4 GiB */
-#define NO_FRAME UINT64_MAX
+/* Blocks that are searched for a run of 2..256 frames before a whole one is cut. */
+#define RUN_TRIES 16
 
-enum state { HELD, FREE, HEAD, BODY, NOT_OURS };
+/* What a slot looks at where there is no second plane. */
+static const aword no_multi;
 
-/* A request, in frames. */
-struct wish {
-    uint64_t count;
-    uint64_t align;    /* >= 1 */
-    uint64_t boundary; /* 0: none */
-};
+/* ---- small things ---------------------------------------------------------------------------- */
 
-/* The part of a range of frames that lies in one section. */
-struct piece {
-    struct section *s;
-    struct book *book;
-    uint32_t off; /* of its first frame in the section */
-    uint32_t end;
-};
-
-/* ---- finding ranges and sections ------------------------------------------------------------- */
-
-/* Index of the first range that ends after `pfn`; nranges if there is none. */
-static uint64_t range_ending_after(const struct pmm *p, uint64_t pfn)
+void bad_put(uint64_t pfn, uint64_t count, const void *site, uint64_t culprit, const char *what)
 {
-    uint64_t lo = 0;
-    uint64_t hi = p->nranges;
+    port_panic("pmm: put of %#llx (%llu frame%s) by %p: frame %#llx %s",
+               (unsigned long long)pa_of_pfn(pfn_make(pfn)).v, (unsigned long long)count,
+               count == 1 ? "" : "s", site, (unsigned long long)pa_of_pfn(pfn_make(culprit)).v,
+               what);
+}
 
-    while (lo < hi) {
-        uint64_t mid = lo + (hi - lo) / 2;
+static bool is_refused(const struct pmm *p, unsigned order)
+{
+    return (atomic_load_explicit(&p->none, memory_order_relaxed) >> order & 1) != 0;
+}
 
-        if (p->ranges[mid].end > pfn) {
-            hi = mid;
-        } else {
-            lo = mid + 1;
-        }
+static uint64_t owned(const struct pmm_cpu *c, unsigned use)
+{
+    return atomic_load_explicit(&c->block[use], memory_order_relaxed);
+}
+
+static void set_owned(struct pmm_cpu *c, unsigned use, uint64_t b)
+{
+    atomic_store_explicit(&c->block[use], b, memory_order_release);
+}
+
+/* Put the `count` frames of `mask`, of word `w` of block `b`, into the plane. Returns what is free
+ * in the word then. */
+static inline uint64_t put_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint64_t w,
+                                uint64_t mask, unsigned count, const void *site)
+{
+    uint64_t was = set_bits(&block_free(p, b)[w], mask);
+
+    if ((was & mask) != 0) {
+        uint64_t first = block_base(p, b) + w * 64;
+
+        bad_put(first + (unsigned)__builtin_ctzll(mask), count, site,
+                first + (unsigned)__builtin_ctzll(was & mask), "is free already");
     }
-    return lo;
+    count_taken(c, -(int64_t)count);
+    show_free(p, b);
+    return was | mask;
 }
 
-static bool covers(const struct pmm *p, uint64_t base, uint64_t count)
-{
-    uint64_t end = base + count;
+/* ---- slots ----------------------------------------------------------------------------------- */
 
-    for (uint64_t i = range_ending_after(p, base); i < p->nranges && p->ranges[i].base <= base;
-         i++) {
-        if (p->ranges[i].end >= end) {
-            return true;
-        }
-        base = p->ranges[i].end;
-    }
-    return false;
+/* Give an empty slot a word of the block that it owns; the caller's turn is not nested. */
+static void set_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64_t b, uint64_t w,
+                     uint64_t mask)
+{
+    struct slot *s = &c->slot[use];
+    const aword *multi = block_multi(p, b);
+
+    /* For frame_is_in_hand(): who reads `moves` twice alike has read word and mask of one time. */
+    atomic_store_explicit(&c->moves, atomic_load_explicit(&c->moves, memory_order_relaxed) + 1,
+                          memory_order_release);
+    atomic_store_explicit(&s->first, block_base(p, b) + w * 64, memory_order_release);
+    s->free = &block_free(p, b)[w];
+    s->multi = multi != NULL ? &multi[w] : &no_multi;
+    store(&s->mask, mask);
 }
 
-/*
- * Index of the first section whose number is not below `number`; nsections if there is none.
- * Numbers rise by at least one from section to section, which bounds the answer from both ends:
- * where memory has no holes the two bounds meet at once.
- */
-static uint64_t section_from(const struct pmm *p, uint64_t number)
+uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use)
 {
-    uint64_t first = p->sections[0].number;
-    uint64_t last = p->sections[p->nsections - 1].number;
+    struct slot *s = &c->slot[use];
+    uint64_t mask = load(&s->mask);
 
-    if (number <= first) {
-        return 0;
-    }
-    if (number > last) {
-        return p->nsections;
-    }
-    uint64_t hi = mm_min(number - first, p->nsections - 1);
-    uint64_t lo = p->nsections - 1 - mm_min(last - number, p->nsections - 1);
-    while (lo < hi) {
-        uint64_t mid = lo + (hi - lo) / 2;
-
-        if (p->sections[mid].number >= number) {
-            hi = mid;
-        } else {
-            lo = mid + 1;
-        }
-    }
-    return hi;
-}
-
-static struct section *section_of(const struct pmm *p, uint64_t pfn)
-{
-    uint64_t i = section_from(p, pfn >> SECTION_SHIFT);
-
-    return i < p->nsections && p->sections[i].number == pfn >> SECTION_SHIFT ? &p->sections[i]
-                                                                             : NULL;
-}
-
-static struct book *book_of(const struct pmm *p, const struct section *s)
-{
-    return &p->books[s - p->sections];
-}
-
-static uint64_t section_base(const struct section *s)
-{
-    return s->number << SECTION_SHIFT;
-}
-
-static enum zone zone_of(const struct pmm *p, const struct section *s)
-{
-    return (uint64_t)(s - p->sections) >= p->zone_begin[ZONE_ABOVE_4G] ? ZONE_ABOVE_4G
-                                                                       : ZONE_BELOW_4G;
-}
-
-/* The part of [pfn, end) that lies in pfn's section; the pool covers the frame `pfn`. */
-static struct piece piece_at(const struct pmm *p, uint64_t pfn, uint64_t end)
-{
-    struct section *s = section_of(p, pfn);
-    uint64_t base = pfn & ~(SECTION_FRAMES - 1);
-
-    return (struct piece){ s, book_of(p, s), (uint32_t)(pfn - base),
-                           (uint32_t)mm_min(end - base, SECTION_FRAMES) };
-}
-
-/* ---- planes ---------------------------------------------------------------------------------- */
-
-/* Bits [off, end) of the word that holds bit `off`. */
-static uint64_t word_mask(uint32_t off, uint32_t end)
-{
-    uint64_t mask = ~UINT64_C(0) << (off & 63);
-
-    if (end < (off | 63) + 1) {
-        mask &= ~(~UINT64_C(0) << (end & 63));
+    if (mask != 0) {
+        store(&s->mask, 0);
+        put_word(p, c, owned(c, use), s->first % BLOCK_FRAMES / 64, mask, count_bits(mask), NULL);
     }
     return mask;
 }
 
-static uint64_t free_word(const struct book *b, uint32_t word)
+/*
+ * Put a frame into a slot of its word. False if it is not one: empty slots have no word. False also
+ * if the frame is not one that was given alone, for the slow path to say what it is.
+ */
+static inline bool slot_put(struct slot *s, uint64_t pfn)
 {
-    return b->mark[word] & ~b->given[word];
+    uint64_t mask = load(&s->mask);
+
+    if (mask == 0 ||
+        atomic_load_explicit(&s->first, memory_order_relaxed) != (pfn & ~UINT64_C(63)) ||
+        ((mask | load(s->multi) | load(s->free)) & bit(pfn)) != 0) {
+        return false;
+    }
+    local_or(&s->mask, bit(pfn));
+    return true;
 }
 
-static enum state state_of(const struct pmm *p, uint64_t pfn)
+bool frame_is_in_hand(const struct pmm *p, uint64_t pfn)
 {
-    uint64_t i = range_ending_after(p, pfn);
+    uint64_t b = section_of(p, pfn) * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
 
-    if (i == p->nranges || p->ranges[i].base > pfn) {
-        return NOT_OURS;
-    }
-    const struct section *s = section_of(p, pfn);
-    /* Asked without the lock, too: the book of a section is complete before `opened` is set. */
-    if (!__atomic_load_n(&s->opened, __ATOMIC_ACQUIRE)) {
-        return p->ranges[i].free ? FREE : HELD;
-    }
-    const struct book *b = book_of(p, s);
-    uint32_t off = pfn & (SECTION_FRAMES - 1);
-    bool mark = (__atomic_load_n(&b->mark[off / 64], __ATOMIC_RELAXED) >> (off % 64) & 1) != 0;
-    bool given = (__atomic_load_n(&b->given[off / 64], __ATOMIC_RELAXED) >> (off % 64) & 1) != 0;
+    for (unsigned i = 0; i < p->ncpus; i++) {
+        const struct pmm_cpu *c = &p->cpus[i];
 
-    if (given) {
-        return mark ? HEAD : BODY;
-    }
-    return mark ? FREE : HELD;
-}
+        for (unsigned use = 0; use < SLOTS; use++) {
+            const struct slot *s = &c->slot[use];
 
-static void paint(struct book *b, uint32_t off, uint32_t end, enum state state)
-{
-    bool mark = state == FREE || state == HEAD;
-    bool given = state == HEAD || state == BODY;
-
-    for (; off < end; off = (off | 63) + 1) {
-        uint64_t mask = word_mask(off, end);
-
-        b->mark[off / 64] = mark ? b->mark[off / 64] | mask : b->mark[off / 64] & ~mask;
-        b->given[off / 64] = given ? b->given[off / 64] | mask : b->given[off / 64] & ~mask;
-    }
-}
-
-/* Write the book of a section, if it has not been. */
-static void open_section(struct pmm *p, struct section *s)
-{
-    struct book *b = book_of(p, s);
-    uint64_t base = section_base(s);
-
-    if (s->opened) {
-        return;
-    }
-    __builtin_memset(b, 0, sizeof(*b));
-    for (uint64_t i = range_ending_after(p, base); i < p->nranges; i++) {
-        const struct range *r = &p->ranges[i];
-
-        if (r->base >= base + SECTION_FRAMES) {
-            break;
-        }
-        if (!r->free) {
-            continue;
-        }
-        uint32_t off = (uint32_t)(mm_max(r->base, base) - base);
-        uint32_t end = (uint32_t)mm_min(r->end - base, SECTION_FRAMES);
-
-        paint(b, off, end, FREE);
-        for (uint32_t at = off; at < end; at = (at | (CHUNK_FRAMES - 1)) + 1) {
-            b->nfree[at >> CHUNK_SHIFT] +=
-                (uint16_t)(mm_min(end, (at | (CHUNK_FRAMES - 1)) + 1) - at);
-        }
-    }
-    p->nopened++;
-    __atomic_store_n(&s->opened, true, __ATOMIC_RELEASE);
-}
-
-/* ---- searching ------------------------------------------------------------------------------- */
-
-/* The first free frame in [off, end) of a section; `end` if there is none. */
-static uint32_t next_free_in(const struct pmm *p, const struct section *s, uint32_t off,
-                             uint32_t end)
-{
-    const struct book *b = book_of(p, s);
-    uint64_t base = section_base(s);
-
-    if (!s->opened) {
-        for (uint64_t i = range_ending_after(p, base + off); i < p->nranges; i++) {
-            const struct range *r = &p->ranges[i];
-
-            if (r->free) {
-                return (uint32_t)mm_min(mm_max(r->base, base + off) - base, end);
+            if (atomic_load_explicit(&c->block[use], memory_order_acquire) != b) {
+                continue;
             }
-        }
-        return end;
-    }
-    while (off < end) {
-        if (b->nfree[off >> CHUNK_SHIFT] == 0) {
-            off = (off | (CHUNK_FRAMES - 1)) + 1;
-            continue;
-        }
-        uint64_t word = free_word(b, off / 64) >> (off & 63);
-        if (word != 0) {
-            return (uint32_t)mm_min(off + (uint32_t)__builtin_ctzll(word), end);
-        }
-        off = (off | 63) + 1;
-    }
-    return end;
-}
-
-/* The first frame in [off, end) of a section that is not free; `end` if there is none. */
-static uint32_t free_until_in(const struct pmm *p, const struct section *s, uint32_t off,
-                              uint32_t end)
-{
-    const struct book *b = book_of(p, s);
-    uint64_t base = section_base(s);
-
-    if (!s->opened) {
-        uint64_t i = range_ending_after(p, base + off);
-
-        if (i == p->nranges || p->ranges[i].base > base + off || !p->ranges[i].free) {
-            return off;
-        }
-        return (uint32_t)mm_min(p->ranges[i].end - base, end);
-    }
-    while (off < end) {
-        if (b->nfree[off >> CHUNK_SHIFT] == CHUNK_FRAMES) {
-            off = (off | (CHUNK_FRAMES - 1)) + 1;
-            continue;
-        }
-        uint64_t word = ~free_word(b, off / 64) >> (off & 63);
-        if (word != 0) {
-            return (uint32_t)mm_min(off + (uint32_t)__builtin_ctzll(word), end);
-        }
-        off = (off | 63) + 1;
-    }
-    return end;
-}
-
-/* The first free frame in [pfn, end); `end` if there is none. */
-static uint64_t next_free(const struct pmm *p, uint64_t pfn, uint64_t end)
-{
-    for (uint64_t i = section_from(p, pfn >> SECTION_SHIFT); i < p->nsections; i++) {
-        const struct section *s = &p->sections[i];
-        uint64_t base = section_base(s);
-
-        if (base >= end) {
-            break;
-        }
-        if (s->nfree != 0) {
-            uint32_t off = (uint32_t)(mm_max(pfn, base) - base);
-            uint32_t to = (uint32_t)mm_min(end - base, SECTION_FRAMES);
-            uint32_t found = next_free_in(p, s, off, to);
-
-            if (found < to) {
-                return base + found;
+            uint32_t moves = atomic_load_explicit(&c->moves, memory_order_acquire);
+            uint64_t first = atomic_load_explicit(&s->first, memory_order_acquire);
+            uint64_t mask = load(&s->mask);
+            if (first == (pfn & ~UINT64_C(63)) && (mask & bit(pfn)) != 0 &&
+                atomic_load_explicit(&c->moves, memory_order_acquire) == moves) {
+                return true;
             }
         }
     }
-    return end;
+    return false;
 }
 
-/* The first frame in [pfn, end) that is not free; `end` if there is none. */
-static uint64_t free_until(const struct pmm *p, uint64_t pfn, uint64_t end)
-{
-    while (pfn < end) {
-        const struct section *s = section_of(p, pfn);
+/* ---- one frame ------------------------------------------------------------------------------- */
 
-        if (s == NULL) {
+/*
+ * A cache hit: `busy` keeps those out who stop the pool; interrupts are welcome (stop.c). False if
+ * it cannot be one.
+ */
+static inline bool begin_hit(struct pmm_cpu *c, struct hit *hit)
+{
+    if (atomic_load_explicit(&c->busy, memory_order_relaxed) != NULL) {
+        return false;
+    }
+    atomic_store_explicit(&c->busy, hit, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst); /* the barrier is the other side's */
+    if (atomic_load_explicit(&c->stop, memory_order_acquire) != 0) {
+        atomic_store_explicit(&c->busy, NULL, memory_order_release);
+        return false;
+    }
+    return true;
+}
+
+static inline void end_hit(struct pmm_cpu *c)
+{
+    atomic_store_explicit(&c->busy, NULL, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static inline struct pmm_cpu *this_cpu(struct pmm *p)
+{
+    unsigned cpu = port_cpu();
+
+    MM_ASSERT(cpu < p->ncpus);
+    return &p->cpus[cpu];
+}
+
+/* A frame from the slot; NO_FRAME if that takes more. */
+static inline uint64_t hit_get(struct pmm *p)
+{
+    struct pmm_cpu *c = this_cpu(p);
+    struct slot *s = &c->slot[TAKE];
+    struct hit hit = { .raided = 0, .puts = NO_FRAME };
+    uint64_t mask, first;
+
+    if (!begin_hit(c, &hit)) {
+        return NO_FRAME;
+    }
+    mask = load(&s->mask);
+    first = atomic_load_explicit(&s->first, memory_order_relaxed);
+    local_and(&s->mask, ~(mask & -mask));
+    end_hit(c);
+    if (mask == 0 || (hit.raided & mask & -mask) != 0) {
+        return NO_FRAME;
+    }
+    return first + (unsigned)__builtin_ctzll(mask);
+}
+
+static inline bool hit_put(struct pmm *p, uint64_t pfn)
+{
+    struct pmm_cpu *c = this_cpu(p);
+    struct hit hit = { .raided = 0, .puts = pfn };
+    bool done;
+
+    if (!begin_hit(c, &hit)) {
+        return false;
+    }
+    done = slot_put(&c->slot[TAKE], pfn) || slot_put(&c->slot[GIVE], pfn);
+    end_hit(c);
+    return done;
+}
+
+/* A block to take single frames from: one in use, or else a whole one; high memory before low. */
+static uint64_t own_block(struct pmm *p, struct pmm_cpu *c)
+{
+    for (int z = ZONES - 1; z >= 0; z--) {
+        uint64_t b;
+
+        if (c->left == 0) {
+            c->left = p->stretch;
+            c->cursor = c->home * SECTION_BLOCKS;
+        }
+        for (;;) {
+            b = own_some(p, (enum zone)z, c->cursor);
+            if (b != NO_BLOCK) {
+                break;
+            }
+            b = take_whole(p, (enum zone)z, c->home);
+            if (b == NO_BLOCK) {
+                break;
+            }
+            split_block(p, b, NULL);
+            if (try_own(p, b)) {
+                break;
+            }
+        }
+        if (b != NO_BLOCK) {
+            c->cursor = b + 1;
+            c->nblocks++;
+            return b;
+        }
+    }
+    return NO_BLOCK;
+}
+
+/* Take all free frames of a word of an owned block. */
+static uint64_t take_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, unsigned w, uint64_t want)
+{
+    uint64_t mask = free_in_word(p, b, w) & want;
+
+    if (mask != 0) {
+        clear_bits(&block_free(p, b)[w], mask); /* nobody else takes them: they are still there */
+        count_taken(c, count_bits(mask));
+    }
+    return mask;
+}
+
+/*
+ * One frame from the planes; of a block that is TAKE's with all that is free beside it in the word,
+ * which is for the slot. NO_FRAME if there is none in the block.
+ */
+static uint64_t take_from(struct pmm *p, struct pmm_cpu *c, uint64_t b, bool for_slot)
+{
+    for (unsigned w = 0; w < BLOCK_WORDS; w++) {
+        uint64_t mask = free_in_word(p, b, w);
+
+        if (mask == 0) {
+            continue;
+        }
+        mask = take_word(p, c, b, w, for_slot ? ALL : mask & -mask);
+        c->left -= mm_min(c->left, count_bits(mask));
+        c->refills++;
+        if (for_slot) {
+            set_slot(p, c, TAKE, b, w, mask & (mask - 1));
+        }
+        return block_base(p, b) + w * 64 + (unsigned)__builtin_ctzll(mask);
+    }
+    return NO_FRAME;
+}
+
+/* A frame for an interrupt handler that came upon a hit, or from a section that is being left. */
+static uint64_t take_aside(struct pmm *p, struct pmm_cpu *c)
+{
+    for (;;) {
+        uint64_t b = own_block(p, c);
+
+        if (b == NO_BLOCK) {
+            return NO_FRAME;
+        }
+        uint64_t pfn = take_from(p, c, b, false);
+        disown(p, b);
+        if (pfn != NO_FRAME) {
             return pfn;
         }
-        uint64_t base = section_base(s);
-        uint32_t to = (uint32_t)mm_min(end - base, SECTION_FRAMES);
-        uint32_t found = free_until_in(p, s, (uint32_t)(pfn - base), to);
+    }
+}
 
-        pfn = base + found;
-        if (found < to) {
-            break;
+static bool is_left(const struct pmm *p, uint64_t b)
+{
+    return p->sections[b / SECTION_BLOCKS].leaving;
+}
+
+/* GIVE's frames are as good as any: let it be TAKE, which is empty, and the other way round. */
+static void swap_slots(struct pmm *p, struct pmm_cpu *c)
+{
+    struct slot *s = &c->slot[GIVE];
+    uint64_t mask = load(&s->mask);
+    uint64_t b = owned(c, GIVE);
+
+    store(&s->mask, 0);
+    set_owned(c, GIVE, owned(c, TAKE));
+    set_owned(c, TAKE, b);
+    set_slot(p, c, TAKE, b, s->first % BLOCK_FRAMES / 64, mask);
+}
+
+static uint64_t get_single(struct pmm *p, const struct turn *t)
+{
+    struct pmm_cpu *c = t->c;
+    struct slot *s = &c->slot[TAKE];
+
+    if (t->nested != NULL) {
+        return take_aside(p, c);
+    }
+    if (load(&s->mask) == 0 && load(&c->slot[GIVE].mask) != 0) {
+        swap_slots(p, c);
+    }
+    uint64_t mask = load(&s->mask);
+    if (mask != 0) {
+        store(&s->mask, mask & (mask - 1));
+        return s->first + (unsigned)__builtin_ctzll(mask);
+    }
+    for (;;) {
+        uint64_t b = owned(c, TAKE);
+
+        if (b == NO_BLOCK) {
+            b = own_block(p, c);
+            if (b == NO_BLOCK) {
+                return NO_FRAME;
+            }
+            if (is_left(p, b)) { /* what is put there must not meet a slot */
+                disown(p, b);
+                return take_aside(p, c);
+            }
+            set_owned(c, TAKE, b);
         }
+        uint64_t pfn = take_from(p, c, b, true);
+        if (pfn != NO_FRAME) {
+            return pfn;
+        }
+        set_owned(c, TAKE, NO_BLOCK);
+        disown(p, b);
+    }
+}
+
+/* Let the slot `use` hold frame bit `mask` of word `w`; its block is `b` from now on, which this
+ * processor owns. */
+static void give_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64_t b, uint64_t w,
+                      uint64_t mask)
+{
+    struct slot *s = &c->slot[use];
+    uint64_t old = owned(c, use);
+
+    if (old == b && s->first == block_base(p, b) + w * 64 && load(&s->mask) != 0) {
+        store(&s->mask, load(&s->mask) | mask);
+        return;
+    }
+    empty_slot(p, c, use);
+    if (old != b) {
+        set_owned(c, use, b);
+        if (old != NO_BLOCK) {
+            disown(p, old);
+        }
+    }
+    set_slot(p, c, use, b, w, mask);
+}
+
+/* Was the frame, of section `s`, given alone? (Or is it free in somebody's hand.) */
+static inline bool is_single(const struct pmm *p, uint64_t s, uint64_t pfn)
+{
+    const struct section *sec = &p->sections[s];
+    const struct book *k = &p->books[s];
+    uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    uint64_t w = pfn % SECTION_FRAMES / 64;
+    const aword *multi = sec->multi;
+
+    return atomic_load_explicit(&sec->open, memory_order_acquire) && test_bit(k->split, i) &&
+           !test_bit(k->kin, i) && (multi == NULL || (load(&multi[w]) & bit(pfn)) == 0) &&
+           (load(&p->frames[s * SECTION_WORDS + w]) & bit(pfn)) == 0;
+}
+
+static _Noreturn __attribute__((noinline)) void blame_put(struct pmm *p, uint64_t pfn,
+                                                          const void *site)
+{
+    uint64_t culprit = pfn;
+    const char *what = exact_blame(p, pfn, 1, true, &culprit);
+
+    bad_put(pfn, 1, site, culprit, what != NULL ? what : "has just changed hands");
+}
+
+/*
+ * A frame that was given alone comes back. False if it takes a stop to put it (retired frames).
+ *
+ * It goes into the slot that has its block, even if that slot has to change its word. Else into the
+ * plane; but who puts two frames of a block, one after the other, is likely to go on so, and
+ * becomes its owner if it has none: then they are gathered, and a word costs what a frame costs
+ * otherwise.
+ */
+static bool put_single(struct pmm *p, const struct turn *t, uint64_t pfn, const void *site)
+{
+    struct pmm_cpu *c = t->c;
+    uint64_t s = section_of(p, pfn);
+
+    if (s == NO_SECTION || !is_single(p, s, pfn)) {
+        blame_put(p, pfn, site);
+    }
+    if (p->sections[s].leaving) {
+        return false;
+    }
+    uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    uint64_t b = s * SECTION_BLOCKS + i;
+    uint64_t w = pfn % BLOCK_FRAMES / 64;
+    bool has_owner = test_bit(p->books[s].owned, i);
+
+    if (has_owner && frame_is_in_hand(p, pfn)) {
+        bad_put(pfn, 1, site, pfn, "is free already");
+    }
+    forget_refusals(p);
+    if (t->nested == NULL) {
+        if (b == owned(c, TAKE)) {
+            give_slot(p, c, TAKE, b, w, bit(pfn));
+            return true;
+        }
+        if (b == owned(c, GIVE) || (b == c->last && !has_owner && try_own(p, b))) {
+            give_slot(p, c, GIVE, b, w, bit(pfn));
+            return true;
+        }
+        c->last = b;
+    }
+    if (put_word(p, c, b, w, bit(pfn), 1, site) == ALL && block_is_full(p, b) && try_own(p, b)) {
+        disown(p, b);
+    }
+    return true;
+}
+
+/* ---- blocks of 2 to 256 frames --------------------------------------------------------------- */
+
+/* The first naturally aligned run of 2^order free frames in a block; BLOCK_FRAMES if none. */
+static unsigned find_run(const struct pmm *p, uint64_t b, unsigned order)
+{
+    static const uint64_t starts[6] = { ALL,
+                                        UINT64_C(0x5555555555555555),
+                                        UINT64_C(0x1111111111111111),
+                                        UINT64_C(0x0101010101010101),
+                                        UINT64_C(0x0001000100010001),
+                                        UINT64_C(0x0000000100000001) };
+    unsigned full = 0; /* words in a row, ending here, that are free */
+
+    for (unsigned w = 0; w < BLOCK_WORDS; w++) {
+        uint64_t v = free_in_word(p, b, w);
+
+        if (order < 6) {
+            for (unsigned k = 0; k < order; k++) {
+                v &= v >> (1u << k);
+            }
+            v &= starts[order];
+            if (v != 0) {
+                return w * 64 + (unsigned)__builtin_ctzll(v);
+            }
+            continue;
+        }
+        unsigned nwords = 1u << (order - 6);
+        full = w % nwords == 0 ? 0 : full;
+        full += v == ALL;
+        if (full == nwords) {
+            return (w + 1 - nwords) * 64;
+        }
+    }
+    return BLOCK_FRAMES;
+}
+
+/* Visit the words of frames [off, off + 2^order) of a block. */
+#define FOR_WORDS(w, mask, off, order)                                                             \
+    for (uint64_t w = (off) / 64, mask = word_mask((off), (off) + (UINT64_C(1) << (order)));       \
+         w * 64 < (off) + (UINT64_C(1) << (order));                                                \
+         w++, mask = word_mask(w * 64, (off) + (UINT64_C(1) << (order))))
+
+static void take_run(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint64_t off, unsigned order)
+{
+    aword *avail = block_free(p, b);
+    aword *multi = block_multi(p, b);
+
+    FOR_WORDS(w, mask, off, order)
+    {
+        clear_bits(&avail[w], mask);
+        if (multi != NULL) {
+            set_bits(&multi[w], mask);
+        }
+    }
+    if (multi != NULL) {
+        set_bits(&avail[off / 64], bit(off)); /* HEAD */
+    }
+    count_taken(c, INT64_C(1) << order);
+}
+
+/* Own a block with such a run, cutting a whole one if some blocks in use have none. */
+static uint64_t own_run(struct pmm *p, struct pmm_cpu *c, unsigned order)
+{
+    for (int z = ZONES - 1; z >= 0; z--) {
+        uint64_t b;
+
+        for (unsigned tries = 0; tries < RUN_TRIES; tries++) {
+            b = own_some(p, (enum zone)z, c->runs);
+            if (b == NO_BLOCK) {
+                break;
+            }
+            if (find_run(p, b, order) < BLOCK_FRAMES) {
+                return b;
+            }
+            disown(p, b);
+            c->runs = b + 1;
+        }
+        while ((b = take_whole(p, (enum zone)z, c->home)) != NO_BLOCK) {
+            split_block(p, b, NULL);
+            if (try_own(p, b)) {
+                return b;
+            }
+        }
+    }
+    return NO_BLOCK;
+}
+
+/* NO_FRAME if there is none to be seen, or if section *unplanned needs its second plane first. */
+static uint64_t get_run(struct pmm *p, const struct turn *t, unsigned order, uint64_t *unplanned)
+{
+    struct pmm_cpu *c = t->c;
+    uint64_t b = owned(c, RUNS);
+    unsigned off = b != NO_BLOCK ? find_run(p, b, order) : BLOCK_FRAMES;
+
+    if (off == BLOCK_FRAMES) {
+        if (b != NO_BLOCK) {
+            set_owned(c, RUNS, NO_BLOCK);
+            disown(p, b);
+        }
+        b = own_run(p, c, order);
+        if (b == NO_BLOCK) {
+            return NO_FRAME;
+        }
+        set_owned(c, RUNS, b);
+        off = find_run(p, b, order);
+    }
+    const struct section *s = &p->sections[b / SECTION_BLOCKS];
+    if (s->multi == NULL && !s->lax) {
+        *unplanned = b / SECTION_BLOCKS;
+        return NO_FRAME;
+    }
+    take_run(p, c, b, off, order);
+    return block_base(p, b) + off;
+}
+
+/* Is [pfn, pfn + 2^order), of one block, one allocation? */
+static bool is_run(const struct pmm *p, uint64_t pfn, unsigned order)
+{
+    uint64_t s = section_of(p, pfn);
+    uint64_t off = pfn % BLOCK_FRAMES;
+
+    if (frame_is(p, pfn) != IS_HEAD || frame_is_body(p, pfn + (UINT64_C(1) << order))) {
+        return false;
+    }
+    uint64_t b = s * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    if (!test_bit(book_of(p, b)->split, b % SECTION_BLOCKS)) {
+        return false;
+    }
+    FOR_WORDS(w, mask, off, order)
+    {
+        uint64_t heads = w == off / 64 ? bit(off) : 0;
+
+        if ((load(&block_multi(p, b)[w]) & mask) != mask ||
+            (load(&block_free(p, b)[w]) & mask) != heads) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* False if it takes a stop to put it, or to say what is wrong with it. */
+static bool put_run(struct pmm *p, const struct turn *t, uint64_t pfn, unsigned order,
+                    const void *site)
+{
+    uint64_t off = pfn % BLOCK_FRAMES;
+    uint64_t any = 0;
+
+    if (!is_run(p, pfn, order) || p->sections[section_of(p, pfn)].leaving) {
+        return false;
+    }
+    uint64_t b = section_of(p, pfn) * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    aword *multi = block_multi(p, b);
+    clear_bits(&block_free(p, b)[off / 64], bit(off)); /* HEAD becomes BODY */
+    FOR_WORDS(w, mask, off, order)
+    {
+        clear_bits(&multi[w], mask);
+        any |= ~put_word(p, t->c, b, w, mask, count_bits(mask), site);
+    }
+    forget_refusals(p);
+    if (any == 0 && block_is_full(p, b) && try_own(p, b)) {
+        disown(p, b);
+    }
+    return true;
+}
+
+/* ---- blocks of 2 MiB ------------------------------------------------------------------------- */
+
+static uint64_t get_whole(struct pmm *p, const struct turn *t)
+{
+    for (int z = ZONES - 1; z >= 0; z--) {
+        uint64_t b = take_whole(p, (enum zone)z, t->c->home);
+
+        if (b != NO_BLOCK) {
+            count_taken(t->c, (int64_t)BLOCK_FRAMES);
+            return block_base(p, b);
+        }
+    }
+    return NO_FRAME;
+}
+
+/* As put_run(). */
+static bool put_whole(struct pmm *p, const struct turn *t, uint64_t pfn, const void *site)
+{
+    uint64_t s = section_of(p, pfn);
+
+    if (pfn % BLOCK_FRAMES != 0 || s == NO_SECTION || !p->sections[s].open ||
+        p->sections[s].leaving) {
+        return false;
+    }
+    uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    struct book *k = &p->books[s];
+    if (test_bit(k->whole, i) || test_bit(k->split, i) || test_bit(k->kin, i) ||
+        frame_is_body(p, pfn + BLOCK_FRAMES)) {
+        return false;
+    }
+    if (set_bit(k->whole, i)) {
+        bad_put(pfn, BLOCK_FRAMES, site, pfn, "is free already");
+    }
+    want_bit(p->some_whole, s);
+    count_taken(t->c, -(int64_t)BLOCK_FRAMES);
+    forget_refusals(p);
+    return true;
+}
+
+/* ---- reclaim --------------------------------------------------------------------------------- */
+
+bool ask_reclaim(struct pmm *p, uint64_t count)
+{
+    return p->reclaim != NULL && p->reclaim(p->reclaim_ctx, PMM_REFUSAL, count);
+}
+
+void check_marks(struct pmm *p)
+{
+    if (p->reclaim == NULL) {
+        return;
+    }
+    uint64_t nfree = pmm_free_frames(p);
+    uint32_t is = (nfree < p->low ? 1u << PMM_LOW_MARK : 0) |
+                  (nfree < p->critical ? 1u << PMM_CRITICAL_MARK : 0);
+    uint32_t was = atomic_exchange_explicit(&p->below, is, memory_order_relaxed);
+    if ((is & ~was & 1u << PMM_LOW_MARK) != 0) {
+        p->reclaim(p->reclaim_ctx, PMM_LOW_MARK, p->low - nfree);
+    }
+    if ((is & ~was & 1u << PMM_CRITICAL_MARK) != 0) {
+        p->reclaim(p->reclaim_ctx, PMM_CRITICAL_MARK, p->critical - nfree);
+    }
+}
+
+void pmm_set_reclaim(struct pmm *p, uint64_t low, uint64_t critical, pmm_reclaim_fn fn, void *ctx)
+{
+    p->reclaim = fn;
+    p->reclaim_ctx = ctx;
+    p->low = low;
+    p->critical = critical;
+    atomic_store_explicit(&p->below, 0, memory_order_relaxed);
+}
+
+/* ---- getting --------------------------------------------------------------------------------- */
+
+void zero_frames(uint64_t pfn, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        __builtin_memset(port_ptr(pa_of_pfn(pfn_make(pfn + i))), 0, MM_PAGE_SIZE);
+    }
+}
+
+/* What is to be had without a stop; NO_FRAME if that is nothing. */
+static uint64_t try_get(struct pmm *p, unsigned order)
+{
+    for (;;) {
+        uint64_t unplanned = NO_SECTION;
+        uint64_t pfn = NO_FRAME;
+        struct turn t;
+
+        begin_turn(p, &t);
+        if (order == 0) {
+            pfn = get_single(p, &t);
+        } else if (order < BLOCK_SHIFT) {
+            pfn = get_run(p, &t, order, &unplanned);
+        } else if (order == BLOCK_SHIFT) {
+            pfn = get_whole(p, &t);
+        }
+        end_turn(&t);
+        if (unplanned == NO_SECTION) {
+            return pfn;
+        }
+        uint64_t irq = stop_all(p);
+        exact_attach(p, unplanned);
+        go_on(p, irq);
+    }
+}
+
+/* With the pool stopped: the answer, whatever it is. */
+static uint64_t get_stopped(struct pmm *p, unsigned order)
+{
+    uint64_t pfn = exact_get(p, order);
+
+    if (pfn == NO_FRAME) {
+        uint32_t orders = ~UINT32_C(0) << order; /* no larger one either */
+
+        atomic_store_explicit(&p->none, atomic_load(&p->none) | orders, memory_order_relaxed);
+        p->refusals++;
     }
     return pfn;
 }
 
-/* The lowest place at or above `pfn` that meets alignment and boundary. Frame numbers are below
- * 2^52, so nothing here wraps. */
-static uint64_t lowest_place(uint64_t pfn, const struct wish *w)
+static uint64_t get_once(struct pmm *p, unsigned order, unsigned flags)
 {
-    uint64_t place = mm_align_up(pfn, w->align);
+    uint64_t pfn;
 
-    /* A place that crosses a multiple of `boundary` is not at one. Hence align < boundary, and the
-     * next multiple is aligned as well. */
-    if (w->boundary != 0 && (place & (w->boundary - 1)) + w->count > w->boundary) {
-        place = mm_align_up(place, w->boundary);
+    if (is_refused(p, order)) {
+        return NO_FRAME;
     }
-    return place;
+    pfn = try_get(p, order);
+    if (pfn == NO_FRAME && (flags & PMM_QUICK) == 0) {
+        uint64_t irq = stop_all(p);
+
+        pfn = get_stopped(p, order);
+        go_on(p, irq);
+    }
+    return pfn;
 }
 
-/* The lowest free place in [lo, hi) for `w`; NO_FRAME if there is none. */
-static uint64_t search(const struct pmm *p, uint64_t lo, uint64_t hi, const struct wish *w)
+/* A frame known to hold zeros, if this processor has one. */
+static uint64_t get_zeroed(struct pmm *p)
 {
-    uint64_t pfn = next_free(p, lo, hi);
+    uint64_t pfn = NO_FRAME;
+    struct turn t;
 
-    while (pfn < hi) {
-        uint64_t place = lowest_place(pfn, w);
-
-        if (place >= hi || hi - place < w->count) {
-            break;
-        }
-        uint64_t until = free_until(p, place, place + w->count);
-        if (until == place + w->count) {
-            return place;
-        }
-        /* Any later place below `until` would hold that frame, which is not free. */
-        pfn = next_free(p, until, hi);
+    begin_turn(p, &t);
+    struct slot *s = &t.c->slot[ZERO];
+    uint64_t mask = load(&s->mask);
+    if (mask != 0) {
+        store(&s->mask, mask & (mask - 1));
+        pfn = s->first + (unsigned)__builtin_ctzll(mask);
     }
-    return NO_FRAME;
+    end_turn(&t);
+    return pfn;
 }
 
-static uint64_t search_section(struct section *s, const struct pmm *p, unsigned order)
+/* All that is no hit. */
+__attribute__((noinline)) pfn_t get_block(struct pmm *p, unsigned order, unsigned flags,
+                                          const void *site)
 {
-    const struct wish w = { .count = UINT64_C(1) << order, .align = UINT64_C(1) << order };
-    uint64_t base = section_base(s);
-    uint64_t lo = mm_max(base + ((uint64_t)s->hint[order] << CHUNK_SHIFT), LOW_END);
-    uint64_t found = s->nfree < w.count ? NO_FRAME : search(p, lo, base + SECTION_FRAMES, &w);
+    uint64_t pfn = NO_FRAME;
+    bool dirty = true;
 
-    s->hint[order] = found == NO_FRAME ? SECTION_CHUNKS : (uint16_t)((found - base) >> CHUNK_SHIFT);
-    return found;
-}
-
-/* A block of 2^order frames: the lowest in an opened section, else the lowest. */
-static uint64_t search_zone(struct pmm *p, enum zone z, unsigned order)
-{
-    uint64_t end = p->zone_begin[z + 1];
-    uint64_t *start = &p->start[z][order];
-    uint64_t unopened = end; /* the first that may have one */
-
-    while (*start < end && p->sections[*start].hint[order] == SECTION_CHUNKS) {
-        ++*start;
-    }
-    for (uint64_t i = *start; i < end; i++) {
-        struct section *s = &p->sections[i];
-
-        if (s->hint[order] == SECTION_CHUNKS) {
-            continue;
-        }
-        if (!s->opened) {
-            unopened = mm_min(unopened, i);
-            continue;
-        }
-        uint64_t found = search_section(s, p, order);
-        if (found != NO_FRAME) {
-            return found;
-        }
-    }
-    for (uint64_t i = unopened; i < end; i++) {
-        struct section *s = &p->sections[i];
-
-        if (!s->opened && s->hint[order] != SECTION_CHUNKS) {
-            uint64_t found = search_section(s, p, order);
-
-            if (found != NO_FRAME) {
-                return found;
-            }
-        }
-    }
-    return NO_FRAME;
-}
-
-/* ---- taking and giving ----------------------------------------------------------------------- */
-
-static void set_head(struct pmm *p, uint64_t pfn)
-{
-    struct piece at = piece_at(p, pfn, pfn + 1);
-
-    paint(at.book, at.off, at.end, HEAD);
-}
-
-/* [base, base + count), all free, becomes one allocation. */
-static void take_locked(struct pmm *p, uint64_t base, uint64_t count)
-{
-    MM_ASSERT(mm_lock_is_held(&p->lock));
-    for (uint64_t pfn = base; pfn < base + count;) {
-        struct piece at = piece_at(p, pfn, base + count);
-
-        open_section(p, at.s);
-        paint(at.book, at.off, at.end, BODY);
-        at.s->nfree -= at.end - at.off;
-        pfn += at.end - at.off;
-        while (at.off < at.end) {
-            uint32_t to = (uint32_t)mm_min((at.off | (CHUNK_FRAMES - 1)) + 1, at.end);
-
-            at.book->nfree[at.off >> CHUNK_SHIFT] -= (uint16_t)(to - at.off);
-            at.off = to;
-        }
-    }
-    p->nfree -= count;
-    set_head(p, base);
-}
-
-/* Frames of a chunk became free: blocks that hold it may be found again. */
-static void lower_hints(struct pmm *p, struct section *s, uint32_t chunk, bool all_free)
-{
-    uint64_t index = (uint64_t)(s - p->sections);
-    uint64_t *start = p->start[zone_of(p, s)];
-    unsigned top = all_free ? PMM_MAX_ORDER : CHUNK_SHIFT - 1; /* largest order that may gain */
-
-    for (unsigned order = 0; order <= top; order++) {
-        uint32_t first =
-            order <= CHUNK_SHIFT ? chunk : chunk & ~((UINT32_C(1) << (order - CHUNK_SHIFT)) - 1);
-
-        s->hint[order] = (uint16_t)mm_min(s->hint[order], first);
-        start[order] = mm_min(start[order], index);
-    }
-}
-
-/* [base, base + count), none of it free, becomes free. */
-static void give_locked(struct pmm *p, uint64_t base, uint64_t count)
-{
-    MM_ASSERT(mm_lock_is_held(&p->lock));
-    for (uint64_t pfn = base; pfn < base + count;) {
-        struct piece at = piece_at(p, pfn, base + count);
-
-        open_section(p, at.s);
-        paint(at.book, at.off, at.end, FREE);
-        at.s->nfree += at.end - at.off;
-        pfn += at.end - at.off;
-        while (at.off < at.end) {
-            uint32_t to = (uint32_t)mm_min((at.off | (CHUNK_FRAMES - 1)) + 1, at.end);
-            uint32_t chunk = at.off >> CHUNK_SHIFT;
-
-            at.book->nfree[chunk] += (uint16_t)(to - at.off);
-            lower_hints(p, at.s, chunk, at.book->nfree[chunk] == CHUNK_FRAMES);
-            at.off = to;
-        }
-    }
-    p->nfree += count;
-}
-
-/* Is all of [base, base + count), which the pool covers, HELD? */
-static bool all_held(const struct pmm *p, uint64_t base, uint64_t count)
-{
-    for (uint64_t pfn = base; pfn < base + count;) {
-        struct piece at = piece_at(p, pfn, base + count);
-
-        if (next_free_in(p, at.s, at.off, at.end) < at.end) {
-            return false;
-        }
-        for (uint32_t off = at.off; at.s->opened && off < at.end; off = (off | 63) + 1) {
-            if ((at.book->given[off / 64] & word_mask(off, at.end)) != 0) {
-                return false;
-            }
-        }
-        pfn += at.end - at.off;
-    }
-    return true;
-}
-
-/* ---- who gives back what is not theirs ------------------------------------------------------- */
-
-/* A call of pmm_put() or pmm_put_range(), for the words of a panic. */
-struct put {
-    const char *function;
-    uint64_t base;
-    uint64_t count;
-    const void *caller;
-};
-
-_Noreturn static void stop(const struct put *put, uint64_t pfn, const char *what)
-{
-    port_panic("%s: frame at 0x%llx %s (%llu frames from 0x%llx, called from 0x%llx)",
-               put->function, (unsigned long long)pfn << MM_PAGE_SHIFT, what,
-               (unsigned long long)put->count, (unsigned long long)put->base << MM_PAGE_SHIFT,
-               (unsigned long long)(uintptr_t)put->caller);
-}
-
-/* Stops unless all of it was given, in one allocation. */
-static void must_be_given(const struct pmm *p, const struct put *put)
-{
-    static const char *const wrong[] = {
-        [HELD] = "was never given",
-        [FREE] = "is free already",
-        [HEAD] = "begins another allocation",
-        [NOT_OURS] = "is not in the pool",
-    };
-    uint64_t end = put->base + put->count;
-
-    if (put->count == 0 || end < put->base) {
-        stop(put, put->base, "is given back with a count of 0, or one that wraps");
-    }
-    for (uint64_t pfn = put->base; pfn < end;) {
-        const struct section *s = section_of(p, pfn);
-
-        if (s == NULL || !s->opened) {
-            stop(put, pfn, wrong[state_of(p, pfn)]);
-        }
-        struct piece at = piece_at(p, pfn, end);
-        uint64_t base = pfn - at.off;
-
-        for (uint32_t off = at.off; off < at.end; off = (off | 63) + 1) {
-            uint64_t given = at.book->given[off / 64];
-            uint64_t bad = ~given | at.book->mark[off / 64]; /* neither HEAD nor BODY, or HEAD */
-
-            if (base + off == put->base) {
-                bad ^= at.book->mark[off / 64] & given & UINT64_C(1) << (off & 63);
-            }
-            bad &= word_mask(off, at.end);
-            if (bad != 0) {
-                uint64_t frame = base + (off & ~UINT32_C(63)) + (uint32_t)__builtin_ctzll(bad);
-
-                stop(put, frame, wrong[state_of(p, frame)]);
-            }
-        }
-        pfn += at.end - at.off;
-    }
-}
-
-/* ---- making a pool --------------------------------------------------------------------------- */
-
-/* How much of what a pool over `m` needs. */
-struct layout {
-    uint64_t max_ranges;
-    uint64_t nsections;
-    uint64_t ranges_at; /* bytes from the start of the storage */
-    uint64_t sections_at;
-    uint64_t books_at;
-    uint64_t nbytes;
-};
-
-/* The pool covers what the direct map covers: what is free, will be free, or is the kernel's. */
-static bool is_covered(const struct memmap_region *r)
-{
-    return memmap_kind_is_direct(r->kind);
-}
-
-static struct layout layout_for(const struct memmap *m)
-{
-    struct layout l = { .max_ranges = 1 }; /* frame 0 may need one of its own */
-    uint64_t seen = 0;                     /* sections below this number are counted */
-
-    for (uint32_t i = 0; i < m->nregions; i++) {
-        const struct memmap_region *r = &m->regions[i];
-
-        if (is_covered(r)) {
-            uint64_t first = r->base >> MM_PAGE_SHIFT >> SECTION_SHIFT;
-            uint64_t end = ((r->end - 1) >> MM_PAGE_SHIFT >> SECTION_SHIFT) + 1;
-
-            l.max_ranges++;
-            l.nsections += end - mm_min(mm_max(first, seen), end);
-            seen = end;
-        }
-    }
-    l.ranges_at = mm_align_up(sizeof(struct pmm), 64);
-    l.sections_at = mm_align_up(l.ranges_at + l.max_ranges * sizeof(struct range), 64);
-    l.books_at = mm_align_up(l.sections_at + l.nsections * sizeof(struct section), MM_PAGE_SIZE);
-    l.nbytes = mm_align_up(l.books_at + l.nsections * sizeof(struct book), MM_PAGE_SIZE);
-    return l;
-}
-
-static void add_range(struct pmm *p, uint64_t base, uint64_t end, bool is_free)
-{
-    struct range *last = p->nranges > 0 ? &p->ranges[p->nranges - 1] : NULL;
-
-    if (base == end) {
-        return;
-    }
-    if (last != NULL && last->end == base && last->free == is_free) {
-        last->end = end;
-    } else {
-        p->ranges[p->nranges++] = (struct range){ base, end, is_free };
-    }
-    p->total += end - base;
-    p->nfree += is_free ? end - base : 0;
-}
-
-static void add_sections(struct pmm *p, const struct range *r)
-{
-    for (uint64_t number = r->base >> SECTION_SHIFT; number << SECTION_SHIFT < r->end; number++) {
-        uint64_t base = number << SECTION_SHIFT;
-        struct section *s = p->nsections > 0 ? &p->sections[p->nsections - 1] : NULL;
-
-        if (s == NULL || s->number != number) {
-            s = &p->sections[p->nsections++];
-            *s = (struct section){ .number = number };
-        }
-        if (r->free) {
-            s->nfree += (uint32_t)(mm_min(r->end, base + SECTION_FRAMES) - mm_max(r->base, base));
-        }
-    }
-}
-
-uint64_t pmm_storage_bytes(const struct memmap *m)
-{
-    struct layout l = layout_for(m);
-
-    return l.nsections != 0 ? l.nbytes : 0;
-}
-
-mm_err_t pmm_init(struct pmm **pool, const struct memmap *m, void *storage, uint64_t nbytes)
-{
-    struct layout l = layout_for(m);
-    unsigned char *bytes = storage;
-    struct pmm *p = storage;
-
-    if (l.nsections == 0 || !mm_is_aligned((uintptr_t)storage, MM_PAGE_SIZE)) {
-        return MM_EINVAL;
-    }
-    if (nbytes < l.nbytes) {
-        return MM_ENOSPC;
-    }
-    *p = (struct pmm){
-        .lock = MM_LOCK_INIT(MM_RANK_PMM),
-        .ranges = (struct range *)(bytes + l.ranges_at),
-        .sections = (struct section *)(bytes + l.sections_at),
-        .books = (struct book *)(bytes + l.books_at),
-        .fixed_bytes = l.books_at,
-    };
-    for (uint32_t i = 0; i < m->nregions; i++) {
-        const struct memmap_region *r = &m->regions[i];
-        uint64_t base = r->base >> MM_PAGE_SHIFT;
-
-        if (!is_covered(r)) {
-            continue;
-        }
-        if (base == 0) {
-            add_range(p, 0, 1, false);
-            base = 1;
-        }
-        add_range(p, base, r->end >> MM_PAGE_SHIFT, r->kind == MEMMAP_FREE);
-    }
-    for (uint64_t i = 0; i < p->nranges; i++) {
-        add_sections(p, &p->ranges[i]);
-    }
-    p->zone_begin[ZONE_ABOVE_4G] = section_from(p, HIGH >> SECTION_SHIFT);
-    p->zone_begin[ZONES] = p->nsections;
-    for (unsigned z = 0; z < ZONES; z++) {
-        for (unsigned order = 0; order < NORDERS; order++) {
-            p->start[z][order] = p->zone_begin[z];
-        }
-    }
-    *pool = p;
-    return MM_OK;
-}
-
-/* ---- the rest of the public face ------------------------------------------------------------- */
-
-mm_err_t pmm_add(struct pmm *p, pfn_t base, uint64_t count)
-{
-    uint64_t first = base.v;
-    mm_err_t err = MM_OK;
-
-    if (count == 0 || first + count < first) {
-        return MM_EINVAL;
-    }
-    if (!covers(p, first, count)) {
-        return MM_ENOENT;
-    }
-    if (first == 0) { /* stays HELD */
-        first++;
-        count--;
-    }
-    uint64_t irq = mm_lock(&p->lock);
-    if (!all_held(p, first, count)) {
-        err = MM_EBUSY;
-    } else {
-        give_locked(p, first, count);
-    }
-    mm_unlock(&p->lock, irq);
-    return err;
-}
-
-pfn_t pmm_get(struct pmm *p, unsigned order)
-{
     if (order > PMM_MAX_ORDER) {
         return PFN_NONE;
     }
-    uint64_t irq = mm_lock(&p->lock);
-    uint64_t pfn = search_zone(p, ZONE_ABOVE_4G, order);
-
-    if (pfn == NO_FRAME) {
-        pfn = search_zone(p, ZONE_BELOW_4G, order);
+    if (order == 0 && (flags & PMM_ZERO) != 0) {
+        pfn = get_zeroed(p);
+        dirty = pfn == NO_FRAME;
     }
-    if (pfn != NO_FRAME) {
-        take_locked(p, pfn, UINT64_C(1) << order);
-    }
-    mm_unlock(&p->lock, irq);
-    return pfn == NO_FRAME ? PFN_NONE : pfn_make(pfn);
-}
-
-mm_err_t pmm_get_range(struct pmm *p, const struct pmm_want *want, pfn_t *base)
-{
-    struct wish w = {
-        .count = want->count,
-        .align = want->align != 0 ? want->align : 1,
-        .boundary = want->boundary >> MM_PAGE_SHIFT,
-    };
-    uint64_t top = p->ranges[p->nranges - 1].end;
-    uint64_t end = want->limit != 0 ? mm_min(want->limit >> MM_PAGE_SHIFT, top) : top;
-    uint64_t pfn = NO_FRAME;
-
-    if (w.count == 0 || !mm_is_pow2(w.align) ||
-        (want->boundary != 0 && (!mm_is_pow2(want->boundary) || w.boundary == 0))) {
-        return MM_EINVAL;
-    }
-    if (w.count > p->total || (w.boundary != 0 && w.count > w.boundary)) {
-        return MM_ENOMEM;
-    }
-    uint64_t irq = mm_lock(&p->lock);
-    if (want->limit != 0 && want->limit <= LOW_END << MM_PAGE_SHIFT) {
-        pfn = search(p, 1, end, &w);
-    } else {
-        pfn = search(p, HIGH, end, &w);
-        if (pfn == NO_FRAME) { /* up to `end`, not to 4 GiB: the block may lie across */
-            pfn = search(p, LOW_END, end, &w);
+    while (pfn == NO_FRAME) {
+        pfn = get_once(p, order, flags);
+        if (pfn == NO_FRAME && ((flags & PMM_WAIT) == 0 || !ask_reclaim(p, UINT64_C(1) << order))) {
+            return PFN_NONE;
         }
     }
-    if (pfn != NO_FRAME) {
-        take_locked(p, pfn, w.count);
+    check_marks(p);
+    note_site(p, pfn, site);
+    if ((flags & PMM_ZERO) == 0) {
+        poison_get(p, pfn, UINT64_C(1) << order);
+    } else if (dirty) {
+        zero_frames(pfn, UINT64_C(1) << order);
     }
-    mm_unlock(&p->lock, irq);
-    if (pfn == NO_FRAME) {
-        return MM_ENOMEM;
-    }
-    *base = pfn_make(pfn);
-    return MM_OK;
+    return pfn_make(pfn);
 }
 
-mm_err_t pmm_claim(struct pmm *p, pfn_t base, uint64_t count)
+pfn_t pmm_get(struct pmm *p, unsigned order, unsigned flags)
 {
-    mm_err_t err = MM_OK;
+    if (order == 0 && (flags & PMM_ZERO) == 0) {
+        uint64_t pfn = hit_get(p);
 
-    if (count == 0 || base.v + count < base.v || base.v == 0) {
-        return MM_EINVAL;
+        if (pfn != NO_FRAME) {
+            note_site(p, pfn, __builtin_return_address(0));
+            poison_get(p, pfn, 1);
+            return pfn_make(pfn);
+        }
     }
-    if (!covers(p, base.v, count)) {
-        return MM_ENOENT;
+    return get_block(p, order, flags, __builtin_return_address(0));
+}
+
+unsigned pmm_get_batch(struct pmm *p, pfn_t *pfns, unsigned n, unsigned flags)
+{
+    const void *site = __builtin_return_address(0);
+    unsigned got = 0;
+
+    MM_ASSERT(n <= PMM_MAX_BATCH);
+    while (got < n) {
+        struct turn t;
+
+        begin_turn(p, &t);
+        while (got < n && !is_refused(p, 0)) {
+            uint64_t pfn = get_single(p, &t);
+
+            if (pfn == NO_FRAME) {
+                break;
+            }
+            pfns[got++] = pfn_make(pfn);
+        }
+        end_turn(&t);
+        if (got < n && (flags & PMM_QUICK) == 0 && !is_refused(p, 0)) {
+            uint64_t irq = stop_all(p);
+
+            for (uint64_t pfn; got < n && (pfn = get_stopped(p, 0)) != NO_FRAME;) {
+                pfns[got++] = pfn_make(pfn);
+            }
+            go_on(p, irq);
+        }
+        if (got < n && ((flags & PMM_WAIT) == 0 || !ask_reclaim(p, n - got))) {
+            break;
+        }
     }
-    uint64_t irq = mm_lock(&p->lock);
-    if (free_until(p, base.v, base.v + count) < base.v + count) {
-        err = MM_EBUSY;
-    } else {
-        take_locked(p, base.v, count);
+    check_marks(p);
+    for (unsigned i = 0; i < got; i++) {
+        note_site(p, pfns[i].v, site);
+        if ((flags & PMM_ZERO) != 0) {
+            zero_frames(pfns[i].v, 1);
+        } else {
+            poison_get(p, pfns[i].v, 1);
+        }
     }
-    mm_unlock(&p->lock, irq);
-    return err;
+    return got;
+}
+
+/* ---- putting --------------------------------------------------------------------------------- */
+
+static void put_stopped(struct pmm *p, uint64_t pfn, unsigned order, const void *site)
+{
+    uint64_t count = UINT64_C(1) << order;
+    uint64_t irq = stop_all(p);
+    uint64_t culprit = pfn;
+    const char *what = mm_is_aligned(pfn, count) ? exact_blame(p, pfn, count, true, &culprit)
+                                                 : "is not aligned to its order";
+
+    if (what != NULL) {
+        bad_put(pfn, count, site, culprit, what);
+    }
+    exact_put(p, pfn, count, site);
+    go_on(p, irq);
+}
+
+__attribute__((noinline)) void put_block(struct pmm *p, uint64_t pfn, unsigned order,
+                                         const void *site)
+{
+    bool done = false;
+    struct turn t;
+
+    MM_ASSERT(order <= PMM_MAX_ORDER);
+    begin_turn(p, &t);
+    if (order == 0) {
+        done = put_single(p, &t, pfn, site);
+    } else if (order < BLOCK_SHIFT && mm_is_aligned(pfn, UINT64_C(1) << order)) {
+        done = put_run(p, &t, pfn, order, site);
+    } else if (order == BLOCK_SHIFT) {
+        done = put_whole(p, &t, pfn, site);
+    }
+    end_turn(&t);
+    if (!done) {
+        put_stopped(p, pfn, order, site);
+    }
 }
 
 void pmm_put(struct pmm *p, pfn_t base, unsigned order)
 {
-    struct put put = { "pmm_put", base.v, 0, __builtin_return_address(0) };
-
-    if (order > PMM_MAX_ORDER) {
-        stop(&put, base.v, "is given back with an order that there is not");
+    poison_put(p, base.v, UINT64_C(1) << (order & 63), __builtin_return_address(0));
+    if (order == 0 && hit_put(p, base.v)) {
+        return;
     }
-    put.count = UINT64_C(1) << order;
-    if (!mm_is_aligned(base.v, put.count)) {
-        stop(&put, base.v, "is misaligned for the order it is given back with");
-    }
-    uint64_t irq = mm_lock(&p->lock);
-    must_be_given(p, &put);
-    if (state_of(p, base.v) != HEAD) {
-        stop(&put, base.v, "is not where its allocation begins");
-    }
-    if (state_of(p, base.v + put.count) == BODY) {
-        stop(&put, base.v, "begins a larger allocation");
-    }
-    give_locked(p, base.v, put.count);
-    mm_unlock(&p->lock, irq);
+    put_block(p, base.v, order, __builtin_return_address(0));
 }
 
-void pmm_put_range(struct pmm *p, pfn_t base, uint64_t count)
+void pmm_put_batch(struct pmm *p, const pfn_t *pfns, unsigned n)
 {
-    struct put put = { "pmm_put_range", base.v, count, __builtin_return_address(0) };
-    uint64_t irq = mm_lock(&p->lock);
+    const void *site = __builtin_return_address(0);
 
-    must_be_given(p, &put);
-    if (state_of(p, base.v + count) == BODY) { /* what remains behind is an allocation of its own */
-        set_head(p, base.v + count);
+    MM_ASSERT(n <= PMM_MAX_BATCH);
+    for (unsigned i = 0; i < n; i++) {
+        poison_put(p, pfns[i].v, 1, site);
     }
-    give_locked(p, base.v, count);
-    mm_unlock(&p->lock, irq);
-}
+    for (unsigned done = 0; done < n;) {
+        struct turn t;
 
-bool pmm_covers(const struct pmm *p, pfn_t pfn)
-{
-    return state_of(p, pfn.v) != NOT_OURS;
-}
-
-bool pmm_is_free(const struct pmm *p, pfn_t pfn)
-{
-    return state_of(p, pfn.v) == FREE;
-}
-
-uint64_t pmm_free_frames(const struct pmm *p)
-{
-    return __atomic_load_n(&p->nfree, __ATOMIC_RELAXED);
-}
-
-/* The order of the largest naturally aligned block that begins at `pfn` and ends by `end`. */
-static unsigned order_at(uint64_t pfn, uint64_t end)
-{
-    unsigned order = 0;
-
-    while (order < PMM_MAX_ORDER && mm_is_aligned(pfn, UINT64_C(2) << order) &&
-           end - pfn >= UINT64_C(2) << order) {
-        order++;
-    }
-    return order;
-}
-
-void pmm_get_stats(struct pmm *p, struct pmm_stats *s)
-{
-    uint64_t top = p->ranges[p->nranges - 1].end;
-    uint64_t irq = mm_lock(&p->lock);
-    uint64_t end;
-
-    *s = (struct pmm_stats){
-        .total_frames = p->total,
-        .meta_bytes =
-            mm_align_up(p->fixed_bytes + p->nsections * sizeof(struct book), MM_PAGE_SIZE),
-        .meta_used_bytes = p->fixed_bytes + p->nopened * sizeof(struct book),
-    };
-    for (uint64_t i = 0; i < p->nranges && p->ranges[i].base < LOW_END; i++) {
-        s->low_frames += mm_min(p->ranges[i].end, LOW_END) - p->ranges[i].base;
-    }
-    for (uint64_t pfn = next_free(p, 0, top); pfn < top; pfn = next_free(p, end, top)) {
-        end = free_until(p, pfn, top);
-        s->free_frames += end - pfn;
-        s->low_free_frames += mm_min(end, LOW_END) - mm_min(pfn, LOW_END);
-        s->largest_free = mm_max(s->largest_free, end - pfn);
-        for (uint64_t at = pfn; at < end; at += UINT64_C(1) << order_at(at, end)) {
-            s->free_blocks[order_at(at, end)]++;
+        begin_turn(p, &t);
+        while (done < n && put_single(p, &t, pfns[done].v, site)) {
+            done++;
+        }
+        end_turn(&t);
+        if (done < n) {
+            put_stopped(p, pfns[done++].v, 0, site);
         }
     }
-    mm_unlock(&p->lock, irq);
 }
 
-/* ---- check ----------------------------------------------------------------------------------- */
+/* ---- idle processors ------------------------------------------------------------------------- */
 
-static const char *check_ranges(const struct pmm *p)
+/* Zero one frame more of the ZERO slot's word, or begin another word; false if it is full. */
+static bool zero_one(struct pmm *p, const struct turn *t)
 {
-    uint64_t total = 0;
-    uint64_t s = 0; /* the section that the range at hand has reached */
+    struct pmm_cpu *c = t->c;
+    struct slot *s = &c->slot[ZERO];
+    uint64_t b = owned(c, ZERO);
+    uint64_t has = load(&s->mask);
+    uint64_t mask = 0;
+    unsigned w = 0;
 
-    for (uint64_t i = 0; i < p->nranges; i++) {
-        const struct range *r = &p->ranges[i];
-
-        if (r->base >= r->end || (i > 0 && r[-1].end > r->base)) {
-            return "P1: ranges are empty, overlap, or are not sorted";
-        }
-        if (i > 0 && r[-1].end == r->base && r[-1].free == r->free) {
-            return "P1: two ranges should be one";
-        }
-        if (r->base == 0 && r->free) {
-            return "P1: frame 0 is free";
-        }
-        total += r->end - r->base;
-
-        for (uint64_t number = r->base >> SECTION_SHIFT; number << SECTION_SHIFT < r->end;
-             number++) {
-            if (s < p->nsections && p->sections[s].number < number) {
-                s++;
-            }
-            if (s == p->nsections || p->sections[s].number != number) {
-                return "P2: sections are not those that the ranges lie in";
-            }
-        }
-    }
-    if (total != p->total) {
-        return "P1: the ranges do not have as many frames as the pool";
-    }
-    return s + 1 == p->nsections ? NULL : "P2: sections are not those that the ranges lie in";
-}
-
-/* Are frames [base, end) of an opened section neither marked nor given? */
-static bool untouched(const struct pmm *p, const struct section *s, uint64_t base, uint64_t end)
-{
-    const struct book *b = book_of(p, s);
-    uint32_t to = (uint32_t)(end - section_base(s));
-
-    for (uint32_t off = (uint32_t)(base - section_base(s)); off < to; off = (off | 63) + 1) {
-        if (((b->mark[off / 64] | b->given[off / 64]) & word_mask(off, to)) != 0) {
+    if (b == NO_BLOCK) {
+        b = own_block(p, c);
+        if (b == NO_BLOCK) {
             return false;
         }
+        if (is_left(p, b)) {
+            disown(p, b);
+            return false;
+        }
+        set_owned(c, ZERO, b);
+    }
+    if (has != 0) {
+        w = (unsigned)(s->first % BLOCK_FRAMES / 64);
+        mask = free_in_word(p, b, w);
+    } else {
+        while (w < BLOCK_WORDS && (mask = free_in_word(p, b, w)) == 0) {
+            w++;
+        }
+    }
+    if (mask == 0) {
+        if (has == 0) { /* the block is used up: begin another the next time */
+            set_owned(c, ZERO, NO_BLOCK);
+            disown(p, b);
+        }
+        return false;
+    }
+    mask = take_word(p, c, b, w, mask & -mask);
+    zero_frames(block_base(p, b) + w * 64 + (unsigned)__builtin_ctzll(mask), 1);
+    if (has == 0) {
+        set_slot(p, c, ZERO, b, w, mask);
+    } else {
+        store(&s->mask, has | mask);
     }
     return true;
 }
 
-/* P3, P4 and P5 of an opened section. `*before`: was the frame before it given? */
-static const char *check_book(const struct pmm *p, const struct section *s, bool *before)
+unsigned pmm_fill_zeroed(struct pmm *p, unsigned n)
 {
-    const struct book *b = book_of(p, s);
-    uint64_t end = section_base(s) + SECTION_FRAMES;
-    uint64_t pos = section_base(s);
-    uint64_t nfree = 0;
-    bool prev = *before;
+    unsigned done = 0;
 
-    for (uint64_t i = range_ending_after(p, pos); i < p->nranges && p->ranges[i].base < end; i++) {
-        if (p->ranges[i].base > pos && !untouched(p, s, pos, p->ranges[i].base)) {
-            return "P3: a frame that is not there has a state";
-        }
-        pos = p->ranges[i].end;
-    }
-    if ((pos < end && !untouched(p, s, pos, end)) || (s->number == 0 && !untouched(p, s, 0, 1))) {
-        return "P3: a frame that is not there, or frame 0, has a state";
-    }
-    for (uint32_t chunk = 0; chunk < SECTION_CHUNKS; chunk++) {
-        uint64_t n = 0;
+    for (bool more = true; more && done < n;) { /* one a turn: interrupts are off in it */
+        struct turn t;
 
-        for (uint32_t word = chunk * 8; word < chunk * 8 + 8; word++) {
-            uint64_t body = b->given[word] & ~b->mark[word];
-
-            if ((body & ~(b->given[word] << 1 | prev)) != 0) {
-                return "P5: part of an allocation that has no beginning";
-            }
-            prev = b->given[word] >> 63 != 0;
-            n += (uint64_t)__builtin_popcountll(free_word(b, word));
-        }
-        if (n != b->nfree[chunk]) {
-            return "P4: a chunk miscounts its free frames";
-        }
-        nfree += n;
+        begin_turn(p, &t);
+        more = zero_one(p, &t);
+        end_turn(&t);
+        done += more;
     }
-    *before = prev;
-    return nfree == s->nfree ? NULL : "P4: a section miscounts its free frames";
+    return done;
 }
 
-static const char *check_hints(const struct pmm *p, const struct section *s)
+void pmm_idle(struct pmm *p)
 {
-    uint64_t base = section_base(s);
-    uint64_t end = base + SECTION_FRAMES;
-    uint64_t nfree = 0;
-    uint64_t until;
+    struct turn t;
 
-    for (uint64_t pfn = next_free(p, base, end); pfn < end; pfn = next_free(p, until, end)) {
-        until = free_until(p, pfn, end);
-        nfree += until - pfn;
-        for (uint64_t at = mm_max(pfn, LOW_END); at < until;) {
-            unsigned top = order_at(at, until);
-
-            for (unsigned order = 0; order <= top; order++) {
-                if (s->hint[order] > (at - base) >> CHUNK_SHIFT) {
-                    return "P6: a free block lies before the hint for its order";
-                }
-            }
-            at += UINT64_C(1) << top;
-        }
-    }
-    /* The other half of P4, for sections without a book. */
-    return nfree == s->nfree ? NULL : "P4: a section miscounts its free frames";
+    begin_turn(p, &t);
+    empty_cache(p, t.c, t.nested);
+    end_turn(&t);
 }
 
-static const char *check_sections(const struct pmm *p)
+/* ---- the debug build ------------------------------------------------------------------------- */
+
+#ifdef PMM_DEBUG
+
+/* Not a pointer to anything, not a small number, odd; 0xd0 was put, 0xa0 was got. */
+#define POISON_PUT 0xd1
+#define POISON_GET 0xa1
+
+/* A site is kept as a distance from here, in 32 bits: an image is smaller than 2 GiB. */
+static const unsigned char *anchor(void)
 {
-    uint64_t nfree = 0;
-    uint64_t nopened = 0;
-    bool before = false;
-
-    for (uint64_t i = 0; i < p->nsections; i++) {
-        const struct section *s = &p->sections[i];
-        const char *broken = NULL;
-
-        if (i > 0 && s[-1].number + 1 != s->number) {
-            before = false;
-        }
-        if (s->opened) {
-            broken = check_book(p, s, &before);
-            nopened++;
-        } else {
-            before = false;
-        }
-        if (broken == NULL) {
-            broken = check_hints(p, s);
-        }
-        if (broken != NULL) {
-            return broken;
-        }
-        for (unsigned order = 0; order < NORDERS; order++) {
-            if (i < p->start[zone_of(p, s)][order] && s->hint[order] != SECTION_CHUNKS) {
-                return "P6: a section that may have a block lies before the start for its order";
-            }
-        }
-        nfree += s->nfree;
-    }
-    return nfree == p->nfree && nopened == p->nopened
-               ? NULL
-               : "P4: the pool miscounts its free frames or its opened sections";
+    return (const unsigned char *)(uintptr_t)pmm_get;
 }
 
-const char *pmm_check(struct pmm *p)
+static _Atomic uint32_t *site_of(struct pmm *p, uint64_t pfn)
 {
-    uint64_t irq = mm_lock(&p->lock);
-    const char *broken = check_ranges(p);
-
-    if (broken == NULL) {
-        broken = check_sections(p);
-    }
-    mm_unlock(&p->lock, irq);
-    return broken;
+    return &p->sites[section_of(p, pfn) * SECTION_FRAMES + pfn % SECTION_FRAMES];
 }
+
+void note_site(struct pmm *p, uint64_t pfn, const void *site)
+{
+    atomic_store_explicit(site_of(p, pfn), (uint32_t)((const unsigned char *)site - anchor()),
+                          memory_order_relaxed);
+}
+
+static void fill(struct pmm *p, uint64_t pfn, uint64_t count, int with)
+{
+    if (p->kind != PMM_GENERAL) {
+        return; /* not ours to touch */
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        __builtin_memset(port_ptr(pa_of_pfn(pfn_make(pfn + i))), with, MM_PAGE_SIZE);
+    }
+}
+
+void poison_put(struct pmm *p, uint64_t pfn, uint64_t count, const void *site)
+{
+    uint64_t culprit;
+    const char *what = exact_blame(p, pfn, count, false, &culprit);
+
+    if (what != NULL) { /* before somebody else's memory is overwritten */
+        bad_put(pfn, count, site, culprit, what);
+    }
+    fill(p, pfn, count, POISON_PUT);
+}
+
+void poison_get(struct pmm *p, uint64_t pfn, uint64_t count)
+{
+    fill(p, pfn, count, POISON_GET);
+}
+
+bool pmm_who(struct pmm *p, pfn_t pfn, uint64_t *site)
+{
+    uint64_t irq = stop_all(p);
+    uint64_t at = pfn.v;
+    enum frame_is is = frame_is(p, at);
+
+    while (is == IS_BODY) { /* an allocation begins with a HEAD */
+        is = frame_is(p, --at);
+    }
+    go_on(p, irq);
+    if (is != IS_SINGLE && is != IS_HEAD) {
+        return false;
+    }
+    *site = (uint64_t)(uintptr_t)(anchor() + (int32_t)atomic_load(site_of(p, at)));
+    return true;
+}
+
+#else
+
+bool pmm_who(struct pmm *p, pfn_t pfn, uint64_t *site)
+{
+    (void)p;
+    (void)pfn;
+    (void)site;
+    return false;
+}
+
+#endif
