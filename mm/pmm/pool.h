@@ -330,13 +330,22 @@ uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use);
 bool frame_is_in_hand(const struct pmm *p, uint64_t pfn);
 
 /* Frames left the planes for processor `c`, or came back (n < 0). */
-void count_taken(struct pmm_cpu *c, int64_t n);
+static inline void count_taken(struct pmm_cpu *c, int64_t n)
+{
+    atomic_store_explicit(&c->taken, atomic_load_explicit(&c->taken, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
 
 /* Fill frames with zeros. */
 void zero_frames(uint64_t pfn, uint64_t count);
 
 /* Something is free that was not: what was refused before may be there now. */
-void forget_refusals(struct pmm *p);
+static inline void forget_refusals(struct pmm *p)
+{
+    if (atomic_load_explicit(&p->none, memory_order_relaxed) != 0) {
+        atomic_store_explicit(&p->none, 0, memory_order_relaxed);
+    }
+}
 
 /* The caller may wait: ask for room for `count` frames. Is it worth trying again? */
 bool ask_reclaim(struct pmm *p, uint64_t count);
