@@ -47,6 +47,7 @@
 #define EFER_NXE       (UINT64_C(1) << 11)
 #define MSR_GS_BASE    0xc0000101u
 
+#define RFLAGS_TF (UINT64_C(1) << 8)
 #define RFLAGS_IF (UINT64_C(1) << 9)
 #define RFLAGS_AC (UINT64_C(1) << 18)
 

@@ -98,9 +98,25 @@ static inline uint64_t read_rflags(void)
     return v;
 }
 
+static inline void write_rflags(uint64_t v)
+{
+    __asm__ volatile("pushq %0; popfq" : : "r"(v) : "memory", "cc");
+}
+
 static inline void invlpg(uint64_t va)
 {
     __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");
+}
+
+/* Write the cache line at `p` back to memory, and drop it from every cache (SDM vol. 2A). */
+static inline void clflush(const volatile void *p)
+{
+    __asm__ volatile("clflush (%0)" : : "r"(p) : "memory");
+}
+
+static inline void mfence(void)
+{
+    __asm__ volatile("mfence" : : : "memory");
 }
 
 static inline void cli(void)

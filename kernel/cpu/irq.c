@@ -112,11 +112,19 @@ void irq_init(void)
     apic_init();
 }
 
+static uint16_t mask_port(unsigned irq)
+{
+    return (irq < 8 ? PIC1 : PIC2) + PIC_DATA;
+}
+
 void irq_unmask(unsigned irq)
 {
-    uint16_t port = (irq < 8 ? PIC1 : PIC2) + PIC_DATA;
+    outb(mask_port(irq), inb(mask_port(irq)) & (uint8_t) ~(1u << irq % 8));
+}
 
-    outb(port, inb(port) & (uint8_t) ~(1u << irq % 8));
+void irq_mask(unsigned irq)
+{
+    outb(mask_port(irq), inb(mask_port(irq)) | (uint8_t)(1u << irq % 8));
 }
 
 bool irq_begin(unsigned irq)

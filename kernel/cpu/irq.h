@@ -17,6 +17,7 @@
 void irq_init(void);
 
 void irq_unmask(unsigned irq);
+void irq_mask(unsigned irq);
 
 /* Is this interrupt real? The 8259 raises 7 and 15 for lines that went away (Intel 8259A data
  * sheet, "spurious"). */

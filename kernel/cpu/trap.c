@@ -42,6 +42,7 @@ void trap_handle(struct trap_frame *f);
 
 static struct gate idt[TRAP_COUNT];
 static void (*irq_handlers[IRQ_LINES])(void);
+static void (*step_handler)(void);
 
 static void gate_set(unsigned vector, unsigned ist)
 {
@@ -110,6 +111,19 @@ bool trap_try_write(uint64_t va, unsigned nbytes, uint64_t v)
     }
 }
 
+void trap_step(void (*fn)(void))
+{
+    /* SDM vol. 3B 17.3.1.4: with TF set, a debug exception follows every instruction. Delivering it,
+     * like any interrupt, clears TF for the handler. */
+    if (fn != NULL) {
+        step_handler = fn;
+        write_rflags(read_rflags() | RFLAGS_TF);
+    } else {
+        write_rflags(read_rflags() & ~RFLAGS_TF);
+        step_handler = NULL;
+    }
+}
+
 void trap_handle(struct trap_frame *f)
 {
     if (f->vector >= TRAP_IRQ && f->vector < TRAP_IRQ + IRQ_LINES) {
@@ -120,6 +134,12 @@ void trap_handle(struct trap_frame *f)
                 irq_handlers[irq]();
             }
             irq_end(irq);
+        }
+        return;
+    }
+    if (f->vector == TRAP_DB && step_handler != NULL) {
+        if ((f->rflags & RFLAGS_IF) != 0) {
+            step_handler();
         }
         return;
     }

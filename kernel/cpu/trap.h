@@ -18,6 +18,7 @@ struct trap_frame {
 
 enum trap_vector {
     TRAP_DE = 0,
+    TRAP_DB = 1,
     TRAP_NMI = 2,
     TRAP_UD = 6,
     TRAP_DF = 8,
@@ -43,5 +44,12 @@ void trap_set_irq(unsigned irq, void (*fn)(void));
  */
 bool trap_try_read(uint64_t va, unsigned nbytes, uint64_t *v);
 bool trap_try_write(uint64_t va, unsigned nbytes, uint64_t v);
+
+/*
+ * From here on `fn` runs, with interrupts off, after each instruction of this processor behind which
+ * an interrupt could come: as the most ill-timed interrupt of all. NULL ends it. For tests; `fn` has
+ * the stack of what it interrupts.
+ */
+void trap_step(void (*fn)(void));
 
 #endif
