@@ -10,12 +10,12 @@
  * address; a search from the bottom finds the lowest gap. Linear, like the heap's: there are dozens
  * of ranges, stacks and devices, and what each costs is its mapping.
  *
- * Memory comes in blocks of order 9 as long as there are any and that much is wanted, then in
- * smaller ones. Each order is left for good once it fails or no longer fits, so blocks only get
- * smaller and each lies naturally aligned within its range. A range of 2 MiB or more starts at a
- * multiple of 2 MiB, so that its blocks of order 9 become 2 MiB leaves; one that shows physical
- * memory starts as far into 2 MiB as that memory does, for the same reason. The price is the part
- * of a gap that can't be used; the window is terabytes.
+ * Memory comes in blocks of 2 MiB as long as there are any and that much is wanted, then in single
+ * frames: what lies between would be mapped by 4 KiB leaves all the same. A range of 2 MiB or more
+ * starts at a multiple of 2 MiB, so that its large blocks become 2 MiB leaves; one that shows
+ * physical memory starts as far into 2 MiB as that memory does, for the same reason. The price is
+ * the part of a gap that can't be used; the window is terabytes. A large block is a nicety, for
+ * which no other processor is disturbed (PMM_QUICK); that no single frame is left must be certain.
  *
  * The lock guards the list and nothing else. A range is put on it first, not live, which keeps its
  * addresses for it; then it is filled, mapped and declared live. vfree() goes the same way back.
@@ -24,9 +24,9 @@
  * for the milliseconds that clearing megabytes takes.
  *
  * Which frames are behind a range is not recorded: the page table knows. A walk collects some of
- * them, one pt_unmap() with its flush makes them unreachable, and only then are they given back. A
- * leaf never spans two blocks, as each block was mapped by a call of its own, so what is given back
- * per leaf is always part of one allocation, which is what pmm_put_range() asks for.
+ * them, one pt_unmap() with its flush makes them unreachable, and only then are they given back.
+ * Every leaf is one allocation: a large block becomes one large leaf, and single frames that happen
+ * to be neighbours are mapped together, but never so many that they could become one.
  *
  * Invariants (vmalloc_check tests each):
  *  V1  ranges are whole pages, lie within the window, rise in address, and a page at least is left
@@ -40,9 +40,12 @@
 #include "mm/vmalloc.h"
 #include "mm/kmalloc.h"
 
-#define ORDER_MAX   9u
-#define LARGE_BYTES (MM_PAGE_SIZE << ORDER_MAX)
-#define BATCH       64u /* leaves that vfree() unmaps with one flush: 1 KiB of stack */
+#define LARGE_ORDER 9u
+#define LARGE_BYTES (MM_PAGE_SIZE << LARGE_ORDER)
+#define BATCH       64u /* frames to get or put, leaves to unmap, at once */
+
+_Static_assert(BATCH <= PMM_MAX_BATCH && BATCH < 1u << LARGE_ORDER,
+               "one call, and no large leaf of single frames");
 
 /* Locking: (l) lock   (const) set before the range is live */
 struct range {
@@ -175,32 +178,64 @@ static void range_drop(struct range *r)
 
 /* ---- frames ---- */
 
+/* Map `n` frames from `pfn` on at `done` bytes into `r`; false if there is no memory for tables. */
+static bool map_run(const struct range *r, uint64_t done, pfn_t pfn, uint64_t n)
+{
+    mm_err_t err = pt_map(vm.pt, r->va + done, pa_of_pfn(pfn), n << MM_PAGE_SHIFT, r->flags);
+
+    MM_ASSERT(err == MM_OK || err == MM_ENOMEM); /* else our window is not ours alone */
+    return err == MM_OK;
+}
+
+/* The same for single frames, neighbours together. Returns how many are mapped. */
+static unsigned map_frames(const struct range *r, uint64_t done, const pfn_t *pfns, unsigned n)
+{
+    unsigned mapped = 0;
+
+    while (mapped < n) {
+        unsigned run = 1;
+
+        while (mapped + run < n && pfns[mapped + run].v == pfns[mapped].v + run) {
+            run++;
+        }
+        if (!map_run(r, done + (uint64_t)mapped * MM_PAGE_SIZE, pfns[mapped], run)) {
+            break;
+        }
+        mapped += run;
+    }
+    return mapped;
+}
+
 /* Map zeroed memory from the start of `r`, as far as memory lasts. Returns how many bytes. */
 static uint64_t populate(const struct range *r)
 {
-    unsigned order = ORDER_MAX;
     uint64_t done = 0;
 
-    while (done < r->nbytes) {
-        uint64_t nbytes = MM_PAGE_SIZE << order;
-        pfn_t pfn = nbytes <= r->nbytes - done ? pmm_get(vm.pmm, order) : PFN_NONE;
-        mm_err_t err;
+    while (r->nbytes - done >= LARGE_BYTES) {
+        pfn_t pfn = pmm_get(vm.pmm, LARGE_ORDER, PMM_ZERO | PMM_QUICK);
 
         if (pfn_is_none(pfn)) {
-            if (order == 0) {
-                break;
-            }
-            order--;
-            continue;
-        }
-        __builtin_memset(port_ptr(pa_of_pfn(pfn)), 0, nbytes);
-        err = pt_map(vm.pt, r->va + done, pa_of_pfn(pfn), nbytes, r->flags);
-        if (err != MM_OK) {
-            MM_ASSERT(err == MM_ENOMEM); /* else our window is not ours alone */
-            pmm_put(vm.pmm, pfn, order);
             break;
         }
-        done += nbytes;
+        if (!map_run(r, done, pfn, UINT64_C(1) << LARGE_ORDER)) {
+            pmm_put(vm.pmm, pfn, LARGE_ORDER);
+            return done;
+        }
+        done += LARGE_BYTES;
+    }
+    while (done < r->nbytes) {
+        unsigned want = (unsigned)mm_min(BATCH, (r->nbytes - done) >> MM_PAGE_SHIFT);
+        pfn_t pfns[BATCH];
+        unsigned got = pmm_get_batch(vm.pmm, pfns, want, PMM_ZERO);
+        unsigned mapped = map_frames(r, done, pfns, got);
+
+        done += (uint64_t)mapped * MM_PAGE_SIZE;
+        if (mapped < got) {
+            pmm_put_batch(vm.pmm, pfns + mapped, got - mapped);
+        }
+        if (mapped < want) {
+            break;
+        }
     }
     return done;
 }
@@ -215,28 +250,30 @@ static void unmap(uint64_t va, uint64_t nbytes)
 /* Undo populate(): unmap [va, va + nbytes), then give the frames that were there back. */
 static void depopulate(uint64_t va, uint64_t nbytes)
 {
-    struct {
-        pfn_t base;
-        uint64_t nframes;
-    } leaf[BATCH];
     uint64_t end = va + nbytes;
 
     while (va != end) {
+        pfn_t large[BATCH], small[BATCH];
+        unsigned nlarge = 0, nsmall = 0;
         uint64_t start = va;
-        unsigned n = 0;
 
-        for (; va != end && n < BATCH; n++) {
+        while (va != end && nlarge + nsmall < BATCH) {
             struct pt_walk w;
 
             pt_walk(vm.pt, va, &w);
             MM_ASSERT(w.present && mm_is_aligned(va, w.leaf_bytes) && w.leaf_bytes <= end - va);
-            leaf[n].base = pfn_of_pa(w.pa);
-            leaf[n].nframes = w.leaf_bytes >> MM_PAGE_SHIFT;
+            if (w.leaf_bytes == MM_PAGE_SIZE) {
+                small[nsmall++] = pfn_of_pa(w.pa);
+            } else {
+                MM_ASSERT(w.leaf_bytes == LARGE_BYTES);
+                large[nlarge++] = pfn_of_pa(w.pa);
+            }
             va += w.leaf_bytes;
         }
         unmap(start, va - start);
-        for (unsigned i = 0; i < n; i++) {
-            pmm_put_range(vm.pmm, leaf[i].base, leaf[i].nframes);
+        pmm_put_batch(vm.pmm, small, nsmall);
+        for (unsigned i = 0; i < nlarge; i++) {
+            pmm_put(vm.pmm, large[i], LARGE_ORDER);
         }
     }
 }

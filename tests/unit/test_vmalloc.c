@@ -20,7 +20,7 @@ static struct pagetable table;
 static pfn_t table_get(void *ctx)
 {
     (void)ctx;
-    return pmm_get(pool, 0);
+    return pmm_get(pool, 0, 0);
 }
 
 static void (*on_table_put)(void); /* called once, when a table frame comes back */
@@ -258,34 +258,6 @@ static void fragments_serve(void **state)
     assert_all_sound();
 }
 
-/* Where there is one block of the right order, it is taken rather than four frames elsewhere. */
-static void one_block_if_there_is_one(void **state)
-{
-    void *a, *keep;
-    uint64_t pa;
-
-    (void)state;
-    window_make(256, 64);
-    keep = kmalloc(1);
-    vfree(vmalloc(PAGE, "b"));
-    assert_non_null(keep);
-    for (uint64_t i = 0; i < 256; i++) {
-        pfn_t pfn = pfn_make((POOL_BASE >> 12) + i);
-
-        /* Left free: one frame in eight, and 128 to 131. */
-        if (i % 8 != 1 && i / 4 != 32 && pmm_is_free(pool, pfn)) {
-            assert_int_equal(pmm_claim(pool, pfn, 1), MM_OK);
-        }
-    }
-    a = vmalloc(4 * PAGE, "four");
-    assert_non_null(a);
-    pa = walk((uintptr_t)a).pa.v;
-    for (uint64_t i = 0; i < 4; i++) {
-        assert_int_equal(walk((uintptr_t)a + i * PAGE).pa.v, pa + i * PAGE);
-    }
-    assert_all_sound();
-}
-
 static void works_on_a_poor_processor(void **state)
 {
     const struct pt_features poor = { .levels = 4, .pa_bits = 36 };
@@ -491,7 +463,7 @@ static void physical_mapping_without_tables(void **state)
         node = kmalloc(1);
         assert_non_null(node);
         while (pmm_free_frames(pool) > k) {
-            assert_false(pfn_is_none(pmm_get(pool, 0)));
+            assert_false(pfn_is_none(pmm_get(pool, 0, 0)));
         }
         a = vmap_phys(pa_make(0xfee00000), 1, PT_UC, "device");
         assert_int_equal(a != NULL, k == 3);
@@ -616,6 +588,8 @@ static void *hammer(void *seed)
 {
     struct host_rng rng = { (uintptr_t)seed };
     void *ptr[4] = { NULL };
+
+    host_set_cpu((unsigned)(uintptr_t)seed); /* 1 and 2; the main thread is 0 */
 
     for (unsigned op = 0; op < 2000; op++) {
         size_t i = host_rng_below(&rng, MM_COUNTOF(ptr));
@@ -855,7 +829,6 @@ int main(void)
         cmocka_unit_test(ranges_are_shown_in_order),
         cmocka_unit_test(large_ranges_get_large_leaves),
         cmocka_unit_test(fragments_serve),
-        cmocka_unit_test(one_block_if_there_is_one),
         cmocka_unit_test(works_on_a_poor_processor),
         cmocka_unit_test(works_at_the_very_top),
         cmocka_unit_test(windows_are_refused),
