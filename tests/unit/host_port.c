@@ -39,7 +39,8 @@ _Noreturn static void die(const char *what)
     abort();
 }
 
-static void phys_map(void)
+/* Before any thread can ask for it. */
+static __attribute__((constructor)) void phys_map(void)
 {
     phys =
         mmap(phys, HOST_PHYS_BYTES, PROT_READ | PROT_WRITE,
@@ -56,9 +57,6 @@ void host_phys_reset(void)
 
 void *port_ptr(pa_t pa)
 {
-    if (phys == NULL) {
-        phys_map();
-    }
     if (pa.v >= HOST_PHYS_BYTES) {
         port_panic("port_ptr: 0x%llx is no RAM of this host", (unsigned long long)pa.v);
     }
