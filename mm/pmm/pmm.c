@@ -1,5 +1,63 @@
 /*
- * ESSAY
+ * pmm.c - the frame pool: getting and putting.
+ *
+ * What is kept. A bit a frame, five bits a block of 2 MiB, one a section of 1 GiB that is free as a
+ * whole; no lists, no counters, no record of a frame. A free block is whatever aligned run of frames
+ * is free, so that coalescing cannot be late. What a frame is, its block tells first:
+ *
+ *     whole split kin    the block is
+ *       1     0    0     FREE as a whole; its bits in the free plane say nothing
+ *       0     0    0     GIVEN as a whole, and the first block of its allocation
+ *       0     0    1     GIVEN as a whole, going on with the allocation of the block before
+ *       0     1    1     HELD as a whole, or not covered
+ *       0     1    0     SPLIT: ask the planes of frames
+ *
+ *     free multi         the frame, of a SPLIT block, is
+ *       1     0          FREE
+ *       0     0          SINGLE: given alone. Or it is in a processor's hand
+ *       1     1          HEAD, the first of an allocation of several, if a BODY follows; else HELD
+ *       0     1          BODY, going on with the allocation of the frame before
+ *
+ * Most memory is given frame by frame, or by whole blocks. So the second plane, `multi`, is there
+ * for sections only in which it says something; where it is not, it counts as zeros. A section gets
+ * it at pmm_init(), or, when the first run of frames is to be taken from one of its blocks, out of
+ * the pool: 8 frames for a GiB. That is what keeps metadata at one bit a frame, and still lets every
+ * put be checked, always: that the frames are in use, that they are one allocation, that they were
+ * given at all.
+ *
+ * Who may do what at the same time is said in block.c: frames are taken from a block by its owner
+ * only, and put by anybody. How an operation is kept from another's on the same cache, in stop.c.
+ *
+ * Single frames. A processor owns the block that it takes frames from, and takes them a word of 64
+ * at a time: one atomic instruction, and the rest are hits in its slot, with plain ones. Frames that
+ * are put go into a slot that has their word, else into the plane with one atomic instruction each;
+ * but two in a row from one block make the processor its owner, and are gathered by words like
+ * those it takes. So frames in somebody's hand lie in blocks with an owner only, and for all others
+ * one look at the plane tells a frame that is put twice.
+ *
+ * Which block. The one with the lowest address of those in use that have free frames, so that those
+ * at the other end have time to become whole; only then one that is whole. But to look for the
+ * lowest again for each block finds blocks with one free frame each, when frames are put at random.
+ * So a search goes on where the last one ended, and begins again after a stretch of frames: 1/32 of
+ * the pool. Processors begin at sections far from each other.
+ *
+ * Runs of 2 to 256 frames come from blocks of their own, which a processor owns as it does the
+ * others. If some blocks in use have no such run, a whole one is cut. Order 9 is one bit. All beyond
+ * that, and whatever these quick ways do not find, is looked for with the pool stopped (exact.c).
+ *
+ * Refusals. What the quick ways do not find may be in the hands of another processor, or move while
+ * we look. So nothing is refused before the pool has been stopped, all caches emptied and all of it
+ * searched. That is remembered in `none`, by order, until something is put: caches are empty then,
+ * and putting a frame into an empty cache is no hit, so no put goes by unnoticed.
+ *
+ * Rejected: free lists threaded through frames (each put writes to a frame; a stray write breaks
+ * the pool); a record for each frame, as Linux has (16 GiB for a TiB, written at start-up); counters
+ * of free frames by block (one more cache line to share, and to be kept right); magazines of frames
+ * (a put cannot be checked without writing to something shared); gathering every put (what is
+ * gathered by others would have to be asked for at each put, or a frame put twice goes unnoticed
+ * for a while).
+ *
+ * Invariants: check.c has them, numbered.
  */
 #include "mm/pmm.h"
 
