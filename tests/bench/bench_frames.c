@@ -6,17 +6,20 @@
  * crash or a hang costs one child and is reported. Children run one at a time, in rounds: each row
  * goes once through all allocators, whose order rotates, before the next row, and the whole again
  * until the time is used up. So a machine that is slow for a while is slow for all. A cell is the
- * median over the rounds; all allocators have the same number of rounds in a row, the same seeds,
- * and are called through the same function pointers. Rejected: all in one process (the second to
- * run finds the first one's page tables, huge pages and heap), and all rounds of one allocator
- * before the next (a busy minute of the machine then looks like a slow allocator).
+ * median over the rounds, with the best of them beside it; all allocators have the same number of
+ * rounds in a row, the same seeds, and are called through the same function pointers. Rejected: all
+ * in one process (the second to run finds the first one's page tables, huge pages and heap), and
+ * all rounds of one allocator before the next (a busy minute of the machine then looks like a slow
+ * allocator).
  *
- * Huge pages of the host would make one allocator's metadata cheap by luck of alignment: they are
- * switched off for the process. Storage is filled before speed is measured, so the host's page
- * faults are in no figure, and no allocator finds it zeroed.
+ * What is measured is the allocator and not the host. Storage and the arrays of the harness are
+ * filled before, so page faults are in no figure and no allocator finds its storage zeroed; they
+ * lie in huge pages, as a kernel's metadata does in its direct map (only the rows that tell how
+ * much start-up touches use small ones). What the loops of the harness cost by themselves is
+ * measured too, by an allocator that does nothing: the column `loop`, for the reader to subtract.
  *
- * Two threads. ns are the time of one thread for one operation, averaged over the threads: perfect
- * scaling leaves the figure as it was with one thread.
+ * Several threads. ns are the time of one thread for one operation, averaged over the threads:
+ * perfect scaling leaves the figure as it was with one thread.
  *
  * Nothing wrong looks fast. Before it is measured, each allocator passes a verifying run in which
  * every block given is stamped, frame by frame, in an array of the harness; a frame outside of the
@@ -43,16 +46,19 @@
 #define MAX_ALLOCATORS 8
 #define MAX_ROUNDS     15
 #define MIN_ROUNDS     3
-#define HANG_SECONDS   120
+#define HANG_SECONDS   60
 
 static struct {
     uint64_t frames;
     unsigned nthreads;
     uint64_t seed;
     double seconds;
+    const char *rows; /* only those whose name has this in it */
     bool quick;
     bool csv;
-} opt = { .frames = 4 * GIB, .nthreads = 2, .seed = UINT64_C(0x506c6174), .seconds = 45 };
+} opt = {
+    .frames = 4 * GIB, .nthreads = 2, .seed = UINT64_C(0x506c6174), .seconds = 60, .rows = ""
+};
 
 /* ---- children -------------------------------------------------------------------------------- */
 
@@ -70,6 +76,7 @@ static void measure(struct bench *b, void (*run)(struct bench *b))
     if (child == 0) {
         alarm(HANG_SECONDS);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pin(0);
         run(b);
         b->out->outcome = DONE;
         _exit(0);
@@ -96,21 +103,31 @@ struct cells {
     double v[MAX_VALUES][MAX_ROUNDS];
     bool cut[MAX_VALUES];
     uint64_t refused; /* in the worst round */
-    bool cannot;
+    const char *none; /* why there is nothing; NULL if there is */
 };
 
-static struct cells cells[NROWS][MAX_ALLOCATORS];
+static struct cells cells[MAX_ROWS][MAX_ALLOCATORS];
 static const struct frames_allocator *allocators[MAX_ALLOCATORS];
 static unsigned nallocators;
 static char broken[MAX_ALLOCATORS][256]; /* why it has no figures; empty if it has */
 
+static void size_text(char *buf, size_t nbytes, uint64_t frames)
+{
+    static const char units[][4] = { "MiB", "GiB", "TiB" };
+    uint64_t n = frames / 256;
+    unsigned unit = 0;
+
+    for (; n % 1024 == 0 && unit < 2; unit++) {
+        n /= 1024;
+    }
+    snprintf(buf, nbytes, "%" PRIu64 " %s", n, units[unit]);
+}
+
 static void name_row(const struct row *r, char *buf, size_t nbytes)
 {
-    uint64_t mib = opt.frames * 16 / 256;
     char size[32];
 
-    snprintf(size, sizeof(size), mib % 1024 == 0 ? "%" PRIu64 " GiB" : "%" PRIu64 " MiB",
-             mib % 1024 == 0 ? mib / 1024 : mib);
+    size_text(size, sizeof(size), opt.frames * r->scale);
     buf[0] = '\0';
     for (const char *c = r->name; *c != '\0'; c++) {
         size_t n = strlen(buf);
@@ -127,53 +144,112 @@ static void name_row(const struct row *r, char *buf, size_t nbytes)
     }
 }
 
-/* One measurement; false if the allocator is out from now on. */
-static bool measure_cell(struct bench *b, const struct row *r, unsigned which)
+static bool is_chosen(const struct row *r)
+{
+    char name[64];
+
+    name_row(r, name, sizeof(name));
+    return strstr(name, opt.rows) != NULL;
+}
+
+static bool is_loop(unsigned which)
+{
+    return allocators[which] == &frames_loop;
+}
+
+static void set_row(struct bench *b, const struct row *r, unsigned round)
+{
+    b->unsound = b->a == &frames_loop;
+    b->nthreads = r->threaded ? opt.nthreads : 1;
+    b->batch = r->batch;
+    b->seed = opt.seed + round * 1000 + (uint64_t)(r - rows) * 100000;
+    b->limit = opt.quick ? 5e7 : 5e8;
+    b->npairs = opt.quick ? 20 * SLICE : 500 * SLICE;
+    set_ranges(b, 1, (struct frames_range[]){ { BASE, opt.frames * r->scale } });
+}
+
+/* Does the host have the memory that a row of this allocator wants? Other rows than those of a
+ * scale touch little. */
+static bool has_memory(const struct bench *b, const struct row *r)
+{
+    const struct frames_allocator *a = b->a;
+    uint64_t want = b->total * (sizeof(b->held[0]) + sizeof(b->stamps[0]));
+    uint64_t available = 0;
+    char line[128];
+    FILE *f = fopen("/proc/meminfo", "r");
+
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        if (sscanf(line, "MemAvailable: %" SCNu64 " kB", &available) == 1) {
+            break;
+        }
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    if (a->storage_bytes != NULL) {
+        want += a->storage_bytes(b->ranges, b->nranges, b->nthreads);
+    }
+    return r->scale == 0 || want / 1024 < available / 10 * 9;
+}
+
+/* Why a row has nothing for an allocator, before it is tried; NULL: it may be. */
+static const char *excluded(const struct bench *b, const struct row *r)
+{
+    bool loops = false;
+
+    for (const struct value *v = r->values; v->name != NULL; v++) {
+        loops |= v->loop;
+    }
+    return b->unsound && !loops ? "-" : !has_memory(b, r) ? "no RAM" : NULL;
+}
+
+/* One measurement, unless there is nothing to measure. */
+static void measure_cell(struct bench *b, const struct row *r, unsigned which)
 {
     struct cells *c = &cells[r - rows][which];
     char name[64];
 
+    if (c->n == 0) {
+        c->none = excluded(b, r);
+    }
+    if (broken[which][0] != '\0' || c->none != NULL) {
+        return;
+    }
     measure(b, r->run);
     if (b->out->outcome == CANNOT) {
-        c->cannot = true;
-        return true;
+        c->none = "cannot";
+        return;
     }
     if (b->out->outcome != DONE) {
         name_row(r, name, sizeof(name));
         snprintf(broken[which], sizeof(broken[which]), "%s (%s)", b->out->why, name);
-        return false;
+        return;
     }
     for (unsigned v = 0; v < MAX_VALUES; v++) {
         c->v[v][c->n] = b->out->v[v];
         c->cut[v] |= b->out->cut[v];
     }
-    c->refused = c->refused > b->out->refused ? c->refused : b->out->refused;
+    if (!b->unsound && b->out->refused > c->refused) {
+        c->refused = b->out->refused;
+    }
     c->n++;
-    return true;
-}
-
-static void set_row(struct bench *b, const struct row *r, unsigned round)
-{
-    b->nthreads = r->threaded ? opt.nthreads : 1;
-    b->seed = opt.seed + round * 1000 + (uint64_t)(r - rows) * 100000;
-    b->limit = opt.quick ? 5e7 : 5e8;
-    b->npairs = opt.quick ? 20 * SLICE : 500 * SLICE;
-    set_ranges(b, 1, (struct frames_range[]){ { BASE, opt.frames * (r->large ? 16 : 1) } });
 }
 
 static void measure_all(struct result *shared)
 {
-    double spent[NROWS] = { 0 };
+    double spent[MAX_ROWS] = { 0 };
     unsigned weights = 0;
 
-    for (unsigned r = 0; r < NROWS; r++) {
-        weights += rows[r].weight;
+    for (unsigned r = 0; r < nrows; r++) {
+        weights += is_chosen(&rows[r]) ? rows[r].weight : 0;
     }
     for (unsigned round = 0; round < (opt.quick ? 1 : MAX_ROUNDS); round++) {
-        for (unsigned r = 0; r < NROWS; r++) {
+        for (unsigned r = 0; r < nrows; r++) {
             double share = opt.seconds * 1e9 * rows[r].weight / weights;
+            unsigned at_least = rows[r].nrounds != 0 ? rows[r].nrounds : MIN_ROUNDS;
 
-            if (round >= MIN_ROUNDS && spent[r] + spent[r] / round > share) {
+            if (!is_chosen(&rows[r]) ||
+                (round >= at_least && spent[r] + spent[r] / round > share)) {
                 spent[r] = 1e18; /* enough: the rounds of a row are the first ones */
                 continue;
             }
@@ -182,10 +258,8 @@ static void measure_all(struct result *shared)
                 unsigned which = (i + round) % nallocators;
                 struct bench b = { .a = allocators[which], .out = shared };
 
-                if (broken[which][0] == '\0' && !cells[r][which].cannot) {
-                    set_row(&b, &rows[r], round);
-                    measure_cell(&b, &rows[r], which);
-                }
+                set_row(&b, &rows[r], round);
+                measure_cell(&b, &rows[r], which);
             }
             spent[r] += now_ns() - start;
         }
@@ -195,7 +269,7 @@ static void measure_all(struct result *shared)
 static void verify_all(struct result *shared)
 {
     for (unsigned i = 0; i < nallocators; i++) {
-        for (unsigned pass = 0; pass < 4 && broken[i][0] == '\0'; pass++) {
+        for (unsigned pass = 0; pass < 4 && broken[i][0] == '\0' && !is_loop(i); pass++) {
             struct bench b = {
                 .a = allocators[i],
                 .out = shared,
@@ -209,7 +283,7 @@ static void verify_all(struct result *shared)
                          shared->why, b.nthreads);
             } else if (!opt.csv && shared->outcome == CANNOT) {
                 printf("%s does not manage %s\n", allocators[i]->name,
-                       pass < 2 ? "256 MiB" : "ragged ranges with holes");
+                       pass < 2 ? "2 GiB" : "ragged ranges with holes");
                 pass |= 1; /* nor with more threads */
             } else if (!opt.csv && shared->refused != 0) {
                 printf("%s refuses while frames are free (verifying run, %u threads)\n",
@@ -238,6 +312,16 @@ static double median(const struct cells *c, unsigned v)
     return c->n % 2 != 0 ? sorted[c->n / 2] : (sorted[c->n / 2 - 1] + sorted[c->n / 2]) / 2;
 }
 
+static double least(const struct cells *c, unsigned v)
+{
+    double min = c->v[v][0];
+
+    for (unsigned i = 1; i < c->n; i++) {
+        min = min < c->v[v][i] ? min : c->v[v][i];
+    }
+    return min;
+}
+
 /* The column of the bitmap that ratios are taken to; -1 if it is not in the run. */
 static int base_column(void)
 {
@@ -249,9 +333,14 @@ static int base_column(void)
     return -1;
 }
 
-static const char *no_figure(unsigned which, const struct cells *c)
+static const char *no_figure(unsigned r, unsigned v, unsigned which)
 {
-    return broken[which][0] != '\0' ? "WRONG" : c->cannot ? "cannot" : NULL;
+    const struct cells *c = &cells[r][which];
+
+    return broken[which][0] != '\0'                    ? "WRONG"
+           : c->none != NULL                           ? c->none
+           : is_loop(which) && !rows[r].values[v].loop ? "-"
+                                                       : NULL;
 }
 
 static void text_of(char *buf, size_t nbytes, double v)
@@ -259,15 +348,8 @@ static void text_of(char *buf, size_t nbytes, double v)
     snprintf(buf, nbytes, v >= 1000 || v == (double)(long)v ? "%.0f" : "%.1f", v);
 }
 
-static void ratio_text(char *buf, size_t nbytes, unsigned r, unsigned v, unsigned which)
+static void ratio_text(char *buf, size_t nbytes, double ratio)
 {
-    int base = base_column();
-
-    buf[0] = '\0';
-    if (base < 0 || cells[r][base].n == 0 || median(&cells[r][base], v) <= 0) {
-        return;
-    }
-    double ratio = median(&cells[r][which], v) / median(&cells[r][base], v);
     snprintf(buf, nbytes,
              ratio < 0.0095  ? "%.1g"
              : ratio < 0.995 ? "%.2f"
@@ -276,36 +358,115 @@ static void ratio_text(char *buf, size_t nbytes, unsigned r, unsigned v, unsigne
              ratio);
 }
 
+/* One allocator's part of a line. */
+struct cell {
+    char median[32];
+    char min[32];
+    char ratio[32]; /* to the bitmap */
+    const char *mark;
+};
+
+static struct cell cell_of(unsigned r, unsigned v, unsigned which)
+{
+    const struct cells *c = &cells[r][which];
+    const char *none = no_figure(r, v, which);
+    struct cell cell = { .mark = "" };
+    int base = base_column();
+
+    if (none != NULL) {
+        snprintf(cell.median, sizeof(cell.median), "%s", none);
+        return cell;
+    }
+    text_of(cell.median, sizeof(cell.median), median(c, v));
+    text_of(cell.min, sizeof(cell.min), least(c, v));
+    if (base >= 0 && cells[r][base].n != 0 && median(&cells[r][base], v) > 0 && !is_loop(which)) {
+        ratio_text(cell.ratio, sizeof(cell.ratio), median(c, v) / median(&cells[r][base], v));
+    }
+    cell.mark = c->cut[v] ? "~" : c->refused != 0 ? "!" : "";
+    return cell;
+}
+
+static void print_name(const char *work, const char *value, const char *unit, unsigned rounds)
+{
+    int n = printf("%s: %s", work, value);
+
+    printf("%*s %-6s %2u", n < 58 ? 58 - n : 0, "", unit, rounds);
+}
+
+static void print_cell(unsigned which, const struct cell *cell)
+{
+    if (is_loop(which)) {
+        printf(" %7s ", cell->median);
+    } else {
+        printf(" %8s%1s %7s %6s%1s", cell->median, cell->mark, cell->min, cell->ratio,
+               cell->ratio[0] != '\0' ? "x" : "");
+    }
+}
+
 static void print_value(unsigned r, unsigned v)
 {
-    char name[64], what[112], text[32], ratio[32];
+    const struct value *value = &rows[r].values[v];
+    char name[64];
     unsigned rounds = 0;
 
     name_row(&rows[r], name, sizeof(name));
-    snprintf(what, sizeof(what), "%s: %s", name, rows[r].values[v]);
     for (unsigned i = 0; i < nallocators; i++) {
         rounds = rounds > cells[r][i].n ? rounds : cells[r][i].n;
     }
     if (!opt.csv) {
-        printf("%-60s %-6s %2u ", what, rows[r].units[v], rounds);
+        print_name(name, value->name, value->unit, rounds);
     }
     for (unsigned i = 0; i < nallocators; i++) {
         const struct cells *c = &cells[r][i];
-        const char *none = no_figure(i, c);
-        const char *mark = none != NULL ? "" : c->cut[v] ? "~" : c->refused != 0 ? "!" : "";
+        struct cell cell = cell_of(r, v, i);
 
-        if (none == NULL) {
-            text_of(text, sizeof(text), median(c, v));
-            ratio_text(ratio, sizeof(ratio), r, v, i);
+        if (opt.csv) {
+            printf("\"%s\",\"%s\",%s,%s,%s,%s,%s,%s,%u,%" PRIu64 "\n", name, value->name,
+                   value->unit, allocators[i]->name, cell.median, cell.min, cell.ratio, cell.mark,
+                   c->n, c->refused);
         } else {
-            snprintf(text, sizeof(text), "%s", none);
-            ratio[0] = '\0';
+            print_cell(i, &cell);
+        }
+    }
+    if (!opt.csv) {
+        putchar('\n');
+    }
+}
+
+/* How much longer the first value of a row takes than that of the same work over less memory. */
+static void print_growth(unsigned r)
+{
+    char name[64], value[64], size[32];
+    unsigned base = 0;
+
+    while (base < nrows &&
+           (rows[base].run != rows[r].run || rows[base].scale != 1 || rows[base].threaded)) {
+        base++;
+    }
+    if (rows[r].scale <= 1 || base == nrows || !is_chosen(&rows[base])) {
+        return;
+    }
+    name_row(&rows[r], name, sizeof(name));
+    size_text(size, sizeof(size), opt.frames);
+    snprintf(value, sizeof(value), "%s, to that at %s", rows[r].values[0].name, size);
+    if (!opt.csv) {
+        print_name(name, value, "times", 0);
+    }
+    for (unsigned i = 0; i < nallocators; i++) {
+        const char *none = no_figure(r, 0, i);
+        struct cell cell = { .mark = "" };
+
+        if (none != NULL) {
+            snprintf(cell.median, sizeof(cell.median), "%s", none);
+        } else {
+            ratio_text(cell.median, sizeof(cell.median),
+                       median(&cells[r][i], 0) / median(&cells[base][i], 0));
         }
         if (opt.csv) {
-            printf("\"%s\",\"%s\",%s,%s,%s,%s,%s,%u,%" PRIu64 "\n", name, rows[r].values[v],
-                   rows[r].units[v], allocators[i]->name, text, ratio, mark, c->n, c->refused);
+            printf("\"%s\",\"%s\",times,%s,%s,,,,%u,0\n", name, value, allocators[i]->name,
+                   cell.median, cells[r][i].n);
         } else {
-            printf(" %9s%1s %6s%s", text, mark, ratio, ratio[0] != '\0' ? "x" : " ");
+            print_cell(i, &cell);
         }
     }
     if (!opt.csv) {
@@ -317,12 +478,12 @@ static void print_notes(void)
 {
     bool cut = false;
 
-    for (unsigned r = 0; r < NROWS; r++) {
+    for (unsigned r = 0; r < nrows; r++) {
         char name[64];
 
         name_row(&rows[r], name, sizeof(name));
         for (unsigned i = 0; i < nallocators; i++) {
-            for (unsigned v = 0; v < MAX_VALUES; v++) {
+            for (unsigned v = 0; rows[r].values[v].name != NULL; v++) {
                 cut |= broken[i][0] == '\0' && cells[r][i].cut[v];
             }
             if (broken[i][0] == '\0' && cells[r][i].refused != 0) {
@@ -342,17 +503,20 @@ static void print_notes(void)
 static void print_table(void)
 {
     if (opt.csv) {
-        puts("work,value,unit,allocator,median,ratio to bitmap,mark,rounds,refused");
+        puts("work,value,unit,allocator,median,min,ratio to bitmap,mark,rounds,refused");
     } else {
-        printf("\n%-60s %-6s %2s ", "", "unit", "n");
+        printf("\n%-58s %-6s %2s", "", "unit", "n");
         for (unsigned i = 0; i < nallocators; i++) {
-            printf(" %9.9s %8s", allocators[i]->name, "");
+            printf(is_loop(i) ? " %7.7s " : " %8.8s  %7s %7s", allocators[i]->name, "min", "ratio");
         }
         putchar('\n');
     }
-    for (unsigned r = 0; r < NROWS; r++) {
-        for (unsigned v = 0; v < MAX_VALUES && rows[r].values[v] != NULL; v++) {
-            print_value(r, v);
+    for (unsigned r = 0; r < nrows; r++) {
+        if (is_chosen(&rows[r])) {
+            for (unsigned v = 0; rows[r].values[v].name != NULL; v++) {
+                print_value(r, v);
+            }
+            print_growth(r);
         }
     }
     if (!opt.csv) {
@@ -365,12 +529,14 @@ static void print_table(void)
 static const char help[] =
     "usage: bench_frames [OPTION]...\n"
     "Measure allocators of page frames beside each other; ratios are to the bitmap.\n\n"
-    "  --size SIZE     memory managed, 4G unless said; with M or G; the large row has 16 times it\n"
+    "  --size SIZE     memory managed, 4G unless said; with M or G; two rows have 16 and 256 times "
+    "it\n"
     "  --threads N     threads of the rows with several, 2 unless said\n"
-    "  --only NAME,..  these of bitmap, buddy, plat and those of --so\n"
+    "  --only NAME,..  these of loop, bitmap, buddy, plat and those of --so\n"
+    "  --rows TEXT     only the rows whose name has TEXT in it\n"
     "  --so FILE       also the allocator in this shared object (tests/bench/frames.h)\n"
     "  --seed N        of all random choices\n"
-    "  --seconds N     to aim at in all, 45 unless said; no row has fewer than 3 rounds\n"
+    "  --seconds N     to aim at in all, 60 unless said; no row has fewer rounds than it needs\n"
     "  --quick         one short round over little memory: does it all work?\n"
     "  --csv           a line a figure\n"
     "  --help\n\n"
@@ -380,6 +546,10 @@ static void add_allocator(const struct frames_allocator *a, const char *from)
 {
     if (a->version != FRAMES_VERSION) {
         fail("%s: adapter version %u, wanted %u", from, a->version, FRAMES_VERSION);
+    }
+    if (a->max_order < FRAMES_MIN_ORDER || a->max_order > FRAMES_MAX_ORDER) {
+        fail("%s: blocks up to order %u, wanted %d to %d", from, a->max_order, FRAMES_MIN_ORDER,
+             FRAMES_MAX_ORDER);
     }
     if (nallocators == MAX_ALLOCATORS) {
         fail("no more than %d allocators", MAX_ALLOCATORS);
@@ -417,8 +587,8 @@ static uint64_t parse_size(const char *text)
     uint64_t unit = *end == 'G' ? GIB : *end == 'M' ? GIB / 1024 : 0;
 
     if (end == text || unit == 0 || end[1] != '\0' || v > 4096 * 1024 || v * unit < 16 * 256 ||
-        v * unit > 1024 * GIB || v * unit % HUGE_FRAMES != 0) {
-        fail("--size %s: want a size from 16M to 1024G, such as 4G", text);
+        v * unit > 64 * GIB || v * unit % HUGE_FRAMES != 0) {
+        fail("--size %s: want a size from 16M to 64G, such as 4G", text);
     }
     return v * unit;
 }
@@ -444,14 +614,30 @@ static void choose(char *names)
     }
 }
 
+static bool any_row(void)
+{
+    unsigned r = 0;
+
+    while (r < nrows && !is_chosen(&rows[r])) {
+        r++;
+    }
+    return r < nrows;
+}
+
 static void parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        { "size", required_argument, NULL, 's' }, { "threads", required_argument, NULL, 't' },
-        { "only", required_argument, NULL, 'o' }, { "so", required_argument, NULL, 'f' },
-        { "seed", required_argument, NULL, 'r' }, { "seconds", required_argument, NULL, 'b' },
-        { "quick", no_argument, NULL, 'q' },      { "csv", no_argument, NULL, 'c' },
-        { "help", no_argument, NULL, 'h' },       { NULL, 0, NULL, 0 },
+        { "size", required_argument, NULL, 's' },
+        { "threads", required_argument, NULL, 't' },
+        { "only", required_argument, NULL, 'o' },
+        { "so", required_argument, NULL, 'f' },
+        { "seed", required_argument, NULL, 'r' },
+        { "seconds", required_argument, NULL, 'b' },
+        { "rows", required_argument, NULL, 'w' },
+        { "quick", no_argument, NULL, 'q' },
+        { "csv", no_argument, NULL, 'c' },
+        { "help", no_argument, NULL, 'h' },
+        { NULL, 0, NULL, 0 },
     };
     bool sized = false;
     char *only = NULL;
@@ -478,6 +664,9 @@ static void parse(int argc, char **argv)
         case 'b':
             opt.seconds = (double)parse_number("--seconds", optarg, 1, 86400);
             break;
+        case 'w':
+            opt.rows = optarg;
+            break;
         case 'q':
             opt.quick = true;
             break;
@@ -497,6 +686,9 @@ static void parse(int argc, char **argv)
     if (opt.quick && !sized) {
         opt.frames = GIB / 16;
     }
+    if (!any_row()) {
+        fail("--rows %s: no row has that in its name", opt.rows);
+    }
     if (only != NULL) {
         choose(only);
     }
@@ -511,19 +703,20 @@ int main(int argc, char **argv)
     if (shared == MAP_FAILED) {
         fail("mmap: %s", strerror(errno));
     }
+    note_processors();
+    add_allocator(&frames_loop, "loop");
     add_allocator(&frames_bitmap, "bitmap");
     add_allocator(&frames_buddy, "buddy");
     add_allocator(&frames_plat, "plat");
     parse(argc, argv);
-    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* children inherit it */
     if (!opt.csv) {
+        char size[32];
         double load = 0;
 
         getloadavg(&load, 1);
-        printf("%" PRIu64 " MiB, seed 0x%" PRIx64
-               ", %u threads, %ld processors, load %.1f, built by %s\n",
-               opt.frames / 256, opt.seed, opt.nthreads, sysconf(_SC_NPROCESSORS_ONLN), load,
-               __VERSION__);
+        size_text(size, sizeof(size), opt.frames);
+        printf("%s, seed 0x%" PRIx64 ", %u threads, %ld processors, load %.1f, built by %s\n", size,
+               opt.seed, opt.nthreads, sysconf(_SC_NPROCESSORS_ONLN), load, __VERSION__);
     }
     verify_all(shared);
     measure_all(shared);

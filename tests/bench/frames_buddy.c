@@ -6,7 +6,6 @@
  * neighbours in the list and its order plus one; every other frame has order 0. Blocks are given
  * from the head of the list, the one last freed first.
  */
-#include <pthread.h>
 #include <string.h>
 
 #include "builtin.h"
@@ -20,7 +19,7 @@ struct link {
 };
 
 struct buddy {
-    pthread_spinlock_t lock;
+    spin_lock_t lock;
     uint64_t base; /* frame 0 of the arrays, a multiple of the largest block */
     uint64_t nframes;
     uint64_t nfree;
@@ -90,7 +89,6 @@ static void *create(const struct frames_range *ranges, unsigned nranges, unsigne
     }
     *b = (struct buddy){ .base = span_base(ranges), .nframes = nframes };
     b->order1 = (uint8_t *)&b->links[nframes];
-    pthread_spin_init(&b->lock, PTHREAD_PROCESS_PRIVATE);
     memset(b->order1, 0, nframes);
     for (unsigned order = 0; order < NORDERS; order++) {
         b->head[order] = END;
@@ -121,7 +119,7 @@ static uint64_t get(void *self, unsigned cpu, unsigned order)
     unsigned from = order;
 
     (void)cpu;
-    pthread_spin_lock(&b->lock);
+    spin_lock(&b->lock);
     while (from < NORDERS && b->head[from] == END) {
         from++;
     }
@@ -136,7 +134,7 @@ static uint64_t get(void *self, unsigned cpu, unsigned order)
         b->nfree -= UINT64_C(1) << order;
         pfn = b->base + i;
     }
-    pthread_spin_unlock(&b->lock);
+    spin_unlock(&b->lock);
     return pfn;
 }
 
@@ -146,7 +144,7 @@ static void put(void *self, unsigned cpu, uint64_t pfn, unsigned order)
     uint64_t i = pfn - b->base;
 
     (void)cpu;
-    pthread_spin_lock(&b->lock);
+    spin_lock(&b->lock);
     b->nfree += UINT64_C(1) << order;
     for (; order < FRAMES_MAX_ORDER; order++) {
         uint64_t other = i ^ UINT64_C(1) << order;
@@ -158,7 +156,7 @@ static void put(void *self, unsigned cpu, uint64_t pfn, unsigned order)
         i &= ~(UINT64_C(1) << order);
     }
     push(b, (uint32_t)i, order);
-    pthread_spin_unlock(&b->lock);
+    spin_unlock(&b->lock);
 }
 
 static uint64_t free_frames(void *self)
@@ -173,11 +171,12 @@ static uint64_t meta_bytes(void *self)
 
 static void destroy(void *self)
 {
-    pthread_spin_destroy(&((struct buddy *)self)->lock);
+    (void)self;
 }
 
 const struct frames_allocator frames_buddy = {
     .version = FRAMES_VERSION,
+    .max_order = FRAMES_MAX_ORDER,
     .name = "buddy",
     .storage_bytes = storage_bytes,
     .create = create,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "builtin.h"
+#include "host_port.h"
 #include "mm/pmm.h"
 
 struct head {
@@ -47,9 +48,8 @@ static uint64_t storage_bytes(const struct frames_range *ranges, unsigned nrange
     struct head *h = aligned_alloc(MM_PAGE_SIZE, at);
     uint64_t nbytes = 0;
 
-    (void)ncpus;
     if (h != NULL && build(h, ranges, nranges) == MM_OK) {
-        nbytes = at + pmm_storage_bytes(&h->map);
+        nbytes = at + pmm_storage_bytes(&h->map, PMM_GENERAL, ncpus);
     }
     free(h);
     return nbytes;
@@ -62,18 +62,24 @@ static void *create(const struct frames_range *ranges, unsigned nranges, unsigne
     uint64_t at = pool_at(nranges);
     struct pmm *p;
 
-    (void)ncpus;
     if (h == NULL || build(h, ranges, nranges) != MM_OK ||
-        pmm_init(&p, &h->map, (unsigned char *)storage + at, nbytes - at) != MM_OK) {
+        pmm_init(&p, &h->map, PMM_GENERAL, ncpus, (unsigned char *)storage + at, nbytes - at) !=
+            MM_OK) {
         return NULL;
     }
     return p;
 }
 
+static void enter(void *self, unsigned cpu)
+{
+    (void)self;
+    host_set_cpu(cpu);
+}
+
 static uint64_t get(void *self, unsigned cpu, unsigned order)
 {
     (void)cpu;
-    return pmm_get(self, order).v; /* PFN_NONE is FRAMES_NONE */
+    return pmm_get(self, order, 0).v; /* PFN_NONE is FRAMES_NONE */
 }
 
 static void put(void *self, unsigned cpu, uint64_t pfn, unsigned order)
@@ -82,17 +88,34 @@ static void put(void *self, unsigned cpu, uint64_t pfn, unsigned order)
     pmm_put(self, pfn_make(pfn), order);
 }
 
-static uint64_t free_frames(void *self)
+/* A pfn_t is the number in it. */
+static unsigned get_batch(void *self, unsigned cpu, uint64_t *pfns, unsigned n)
 {
-    return pmm_free_frames(self);
+    (void)cpu;
+    return pmm_get_batch(self, (pfn_t *)pfns, n, 0);
 }
 
+static void put_batch(void *self, unsigned cpu, const uint64_t *pfns, unsigned n)
+{
+    (void)cpu;
+    pmm_put_batch(self, (const pfn_t *)pfns, n);
+}
+
+static uint64_t free_frames(void *self)
+{
+    struct pmm_stats s;
+
+    pmm_get_stats(self, &s);
+    return pmm_free_frames(self) + s.record_frames;
+}
+
+/* Frames that hold records are memory too. */
 static uint64_t meta_bytes(void *self)
 {
     struct pmm_stats s;
 
     pmm_get_stats(self, &s);
-    return s.meta_bytes;
+    return s.storage_bytes + s.record_frames * MM_PAGE_SIZE;
 }
 
 /* A pool has nothing but its storage. */
@@ -101,16 +124,21 @@ static void destroy(void *self)
     (void)self;
 }
 
-_Static_assert(FRAMES_NONE == UINT64_MAX && FRAMES_MAX_ORDER <= PMM_MAX_ORDER,
+_Static_assert(FRAMES_NONE == UINT64_MAX && FRAMES_MAX_ORDER <= PMM_MAX_ORDER &&
+                   sizeof(pfn_t) == sizeof(uint64_t),
                "the pool speaks the adapter's language");
 
 const struct frames_allocator frames_plat = {
     .version = FRAMES_VERSION,
+    .max_order = FRAMES_MAX_ORDER,
     .name = "plat",
     .storage_bytes = storage_bytes,
     .create = create,
+    .enter = enter,
     .get = get,
     .put = put,
+    .get_batch = get_batch,
+    .put_batch = put_batch,
     .free_frames = free_frames,
     .meta_bytes = meta_bytes,
     .destroy = destroy,

@@ -12,23 +12,42 @@ ROOT = platqemu.ROOT
 # One worker builds the benchmark, once.
 pytestmark = pytest.mark.xdist_group("bench")
 
+# With --quick, which manages 64 MiB.
 VALUES = [
     ("all frames, 1 thread", "get"),
     ("all frames, 1 thread", "put"),
     ("all frames, 2 threads", "get"),
     ("all frames, 2 threads", "put"),
-    ("one frame again and again, 1 thread", "get+put"),
-    ("one frame again and again, 2 threads", "get+put"),
-    ("random at 90 % full, 1 thread", "put+get"),
+    ("all frames, batches of 64", "get"),
+    ("all frames, batches of 64", "put"),
+    ("all frames, batches of 512", "get"),
+    ("all frames, batches of 512", "put"),
+    ("one frame repeated, 1 thread", "get+put"),
+    ("one frame repeated, 2 threads", "get+put"),
+    ("from one thread to another", "get, put"),
+    ("random at 90 % full, 64 MiB", "put+get"),
+    ("random at 90 % full, 64 MiB", "put+get, batches of 64"),
     ("random at 90 % full, 2 threads", "put+get"),
+    ("random at 90 % full, 2 threads", "put+get, batches of 64"),
     ("random at 90 % full, 1 GiB", "put+get"),
     ("random at 90 % full, 1 GiB", "put+get, batches of 64"),
-    ("order 9, fresh", "get"),
-    ("order 9, fresh", "put"),
+    ("random at 90 % full, 1 GiB", "put+get, to that at 64 MiB"),
+    ("random at 90 % full, 16 GiB", "put+get"),
+    ("random at 90 % full, 16 GiB", "put+get, batches of 64"),
+    ("random at 90 % full, 16 GiB", "put+get, to that at 64 MiB"),
+    ("orders 1 to 8 at random, 1 thread", "put+get"),
+    ("orders 1 to 8 at random, 2 threads", "put+get"),
+    ("order 9, fresh, 1 thread", "get"),
+    ("order 9, fresh, 1 thread", "put"),
+    ("order 9, fresh, 2 threads", "get"),
+    ("order 9, fresh, 2 threads", "put"),
     ("order 9, half the blocks pinned", "found"),
     ("order 9, half the blocks pinned", "get"),
     ("order 9, half the blocks pinned", "refuse"),
+    ("order 9, half the blocks pinned", "get+put of a frame, refuse"),
     ("half freed, 100 rounds of churn", "whole 2 MiB"),
+    ("false refusals, 2 threads", "of 2 MiB"),
+    ("false refusals, 2 threads", "of a frame"),
     ("1 TiB, flat", "start-up"),
     ("1 TiB, flat", "touched before use"),
     ("1 TiB, flat", "metadata"),
@@ -36,6 +55,8 @@ VALUES = [
     ("1 TiB with 2 x 32 GiB in it", "touched before use"),
     ("1 TiB with 2 x 32 GiB in it", "metadata"),
 ]
+# What the empty loop has no figure for.
+NO_LOOP = ("blocks", "frames", "us", "KiB", "MB")
 
 # Next fit over a byte a frame, with storage of its own and of the smallest adapter that there can
 # be. Each macro makes it wrong in one way.
@@ -80,6 +101,11 @@ static uint64_t get(void *self, unsigned cpu, unsigned order)
             found = at;
         }
     }
+#ifdef FORGETS
+    if (order == 3) {
+        found = FRAMES_NONE;
+    }
+#endif
     if (found != FRAMES_NONE) {
         for (uint64_t i = 0; i < n; i++) {
             used[found + i] = 1;
@@ -147,6 +173,11 @@ static void destroy(void *self)
 
 const struct frames_allocator frames_allocator = {
     .version = FRAMES_VERSION,
+#ifdef SMALL
+    .max_order = 8,
+#else
+    .max_order = FRAMES_MAX_ORDER,
+#endif
     .name = "other",
     .create = create,
     .get = get,
@@ -200,32 +231,42 @@ def test_table_is_complete(bench, tmp_path):
     rows = table(done.stdout)
     assert list(rows) == VALUES
     for work, cells in rows.items():
-        assert list(cells) == ["bitmap", "buddy", "plat", "other"]
+        assert list(cells) == ["loop", "bitmap", "buddy", "plat", "other"]
         for name, cell in cells.items():
             if name == "other" and work[0] == "1 TiB with 2 x 32 GiB in it":
                 assert cell["median"] == "cannot"
+            elif name == "loop" and (cell["unit"] in NO_LOOP or "refuse" in work[1]):
+                assert cell["median"] == "-"
             else:
                 assert float(cell["median"]) >= 0, work
                 assert cell["refused"] == "0", work
-        if float(cells["bitmap"]["median"]) > 0:
+                if cell["min"]:
+                    assert float(cell["min"]) <= float(cell["median"]), work
+        if float(cells["bitmap"]["median"]) > 0 and cells["bitmap"]["unit"] != "times":
             assert cells["bitmap"]["ratio to bitmap"] == "1.0"
             assert float(cells["plat"]["ratio to bitmap"]) >= 0
     pinned = rows["order 9, half the blocks pinned", "found"]
-    assert {c["median"] for c in pinned.values()} == {"16"}
+    assert {c["median"] for n, c in pinned.items() if n != "loop"} == {"16"}
+    for value in ("of 2 MiB", "of a frame"):
+        refused = rows["false refusals, 2 threads", value]
+        assert {c["median"] for n, c in refused.items() if n != "loop"} == {"0"}, value
 
 
 def test_table_for_people(bench):
-    done = run(bench, "--quick", "--only", "bitmap", "--seed", "0x1234", "--threads", "1")
+    done = run(bench, "--quick", "--only", "loop,bitmap", "--seed", "0x1234", "--threads", "1",
+               "--rows", "order 9")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "seed 0x1234" in done.stdout
     assert "order 9, half the blocks pinned: refuse" in done.stdout
+    assert "random" not in done.stdout
 
 
 @pytest.mark.parametrize("fault, says", [
     ("TWICE", "twice"),
     ("FOREIGN", "which is not its"),
     ("MISALIGNED", "misaligned"),
-    ("LEAK", "when all came back"),
+    ("LEAK", "frames to give by order"),
+    ("FORGETS", "has 0 of 524288 frames to give by order 3"),
     ("MISCOUNT", "frames free, but"),
     ("CRASH", "ends by signal 6"),
 ])
@@ -240,10 +281,11 @@ def test_wrong_allocator_is_caught(bench, tmp_path, fault, says):
     assert all(cells["other"]["median"] == "WRONG" for cells in rows.values())
 
 
-def test_command_line(bench):
+def test_command_line(bench, tmp_path):
     done = run(bench, "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage:")
-    for wrong in (["--size", "5"], ["--threads", "0"], ["--only", "nobody"], ["--so", "/nowhere.so"],
-                  ["--what"], ["what"]):
+    for wrong in (["--size", "5"], ["--size", "65G"], ["--threads", "0"], ["--only", "nobody"],
+                  ["--rows", "no such row"], ["--so", "/nowhere.so"],
+                  ["--so", shared_object(tmp_path, "SMALL")], ["--what"], ["what"]):
         done = run(bench, *wrong)
         assert done.returncode == 2 and done.stderr, wrong

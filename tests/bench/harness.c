@@ -1,0 +1,346 @@
+/*
+ * harness.c - the ground that rows stand on: memory, stamps, threads. Runs in a child.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define HUGE_PAGE UINT64_C(0x200000)
+
+static cpu_set_t processors; /* that we may use */
+
+/* ---- small helpers --------------------------------------------------------------------------- */
+
+void fail(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    fputs("bench_frames: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    exit(2);
+}
+
+void wrong(struct bench *b, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(b->out->why, sizeof(b->out->why), fmt, ap);
+    va_end(ap);
+    b->out->outcome = WRONG;
+    _exit(0);
+}
+
+static double read_clock(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
+double now_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+double thread_ns(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* SplitMix64. */
+uint64_t rng_next(struct rng *r)
+{
+    uint64_t z = r->state += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+uint64_t rng_below(struct rng *r, uint64_t bound)
+{
+    return (uint64_t)((unsigned __int128)rng_next(r) * bound >> 64);
+}
+
+void relax(unsigned spins)
+{
+    __builtin_ia32_pause();
+    if (spins > 10000) { /* fewer processors than threads */
+        sched_yield();
+    }
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* `nbytes`, a multiple of the page size, that end where a huge page does; a page that must not be
+ * touched follows. */
+static unsigned char *map_end(uint64_t nbytes, int advice)
+{
+    uint64_t whole = (nbytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    unsigned char *p = mmap(NULL, whole + 2 * HUGE_PAGE, PROT_NONE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    unsigned char *begin = p + (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE;
+
+    if (p == MAP_FAILED || mprotect(begin, whole, PROT_READ | PROT_WRITE) != 0) {
+        fail("no memory for %" PRIu64 " MiB", nbytes >> 20);
+    }
+    madvise(begin, whole, advice); /* a host without huge pages does without */
+    return begin + whole - nbytes;
+}
+
+static uint64_t whole_pages(uint64_t nbytes)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+    return (nbytes + page - 1) / page * page;
+}
+
+void *map_touched(uint64_t nbytes, int fill)
+{
+    unsigned char *p = map_end(whole_pages(nbytes), MADV_HUGEPAGE);
+
+    return memset(p, fill, nbytes);
+}
+
+void map_storage(struct bench *b, bool touched)
+{
+    b->storage_bytes =
+        b->a->storage_bytes != NULL ? b->a->storage_bytes(b->ranges, b->nranges, b->nthreads) : 0;
+    if (b->storage_bytes != 0 && touched) {
+        b->storage = map_touched(b->storage_bytes, 0xa5);
+    } else if (b->storage_bytes != 0) {
+        b->storage = map_end(whole_pages(b->storage_bytes), MADV_NOHUGEPAGE);
+    }
+}
+
+/* ---- making and dropping an allocator -------------------------------------------------------- */
+
+void set_ranges(struct bench *b, unsigned n, const struct frames_range *ranges)
+{
+    b->nranges = n;
+    b->total = 0;
+    for (unsigned i = 0; i < n; i++) {
+        b->ranges[i] = ranges[i];
+        b->total += ranges[i].count;
+    }
+}
+
+static uint64_t span_base(const struct bench *b)
+{
+    return b->ranges[0].base;
+}
+
+static uint64_t span_frames(const struct bench *b)
+{
+    const struct frames_range *last = &b->ranges[b->nranges - 1];
+
+    return last->base + last->count - span_base(b);
+}
+
+static void enter(struct bench *b, unsigned cpu)
+{
+    if (b->a->enter != NULL) {
+        b->a->enter(b->self, cpu);
+    }
+}
+
+void make(struct bench *b)
+{
+    b->self = b->a->create(b->ranges, b->nranges, b->nthreads, b->storage, b->storage_bytes);
+    if (b->self == NULL) {
+        b->out->outcome = CANNOT;
+        _exit(0);
+    }
+    enter(b, 0);
+}
+
+void open_bench(struct bench *b)
+{
+    map_storage(b, true);
+    b->held = map_touched(b->total * sizeof(b->held[0]), 0xff);
+    b->stamps = map_touched(span_frames(b), 0);
+    make(b);
+}
+
+void must_be_free(struct bench *b, uint64_t frames)
+{
+    uint64_t said = b->a->free_frames != NULL ? b->a->free_frames(b->self) : frames;
+
+    if (said != frames) {
+        wrong(b, "counts %" PRIu64 " frames free, but %" PRIu64 " are", said, frames);
+    }
+}
+
+void close_bench(struct bench *b, uint64_t kept)
+{
+    must_be_free(b, b->total - kept);
+    b->a->destroy(b->self);
+}
+
+/* ---- stamps ---------------------------------------------------------------------------------- */
+
+static bool in_ranges(const struct bench *b, uint64_t pfn, uint64_t count)
+{
+    for (unsigned i = 0; i < b->nranges; i++) {
+        const struct frames_range *r = &b->ranges[i];
+
+        if (pfn >= r->base && pfn - r->base < r->count && count <= r->count - (pfn - r->base)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void stamp(struct bench *b, uint64_t pfn, unsigned order)
+{
+    uint64_t count = UINT64_C(1) << order;
+
+    if (b->unsound) {
+        return;
+    }
+    if (!in_ranges(b, pfn, count)) {
+        wrong(b, "hands out 0x%" PRIx64 ", order %u, which is not its", pfn, order);
+    }
+    if ((pfn & (count - 1)) != 0) {
+        wrong(b, "hands out 0x%" PRIx64 ", misaligned for order %u", pfn, order);
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        if (atomic_exchange_explicit(&b->stamps[pfn - span_base(b) + i], 1, memory_order_relaxed) !=
+            0) {
+            wrong(b, "hands out frame 0x%" PRIx64 " twice", pfn + i);
+        }
+    }
+}
+
+void unstamp(struct bench *b, uint64_t pfn, unsigned order)
+{
+    if (!b->unsound) {
+        memset((void *)&b->stamps[pfn - span_base(b)], 0, UINT64_C(1) << order);
+    }
+}
+
+void stamp_held(struct worker *w, unsigned order)
+{
+    for (uint64_t i = 0; i < w->nheld; i++) {
+        stamp(w->b, w->held[i], order);
+    }
+}
+
+void unstamp_held(struct worker *w, unsigned order)
+{
+    for (uint64_t i = 0; i < w->nheld; i++) {
+        unstamp(w->b, w->held[i], order);
+    }
+}
+
+void verify_held(struct worker *w, unsigned order)
+{
+    meet(w->b);
+    stamp_held(w, order);
+    meet(w->b);
+    unstamp_held(w, order);
+    meet(w->b);
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+void meet(struct bench *b)
+{
+    unsigned generation = atomic_load(&b->generation);
+
+    if (atomic_fetch_add(&b->arrived, 1) + 1 == b->nthreads) {
+        atomic_store(&b->arrived, 0);
+        atomic_store(&b->generation, generation + 1);
+        return;
+    }
+    for (unsigned spins = 0; atomic_load(&b->generation) == generation; spins++) {
+        relax(spins);
+    }
+}
+
+void note_processors(void)
+{
+    if (sched_getaffinity(0, sizeof(processors), &processors) != 0) {
+        fail("sched_getaffinity: %s", strerror(errno));
+    }
+}
+
+/* One of its own, if there are as many processors as threads. */
+void pin(unsigned cpu)
+{
+    unsigned others = cpu % (unsigned)CPU_COUNT(&processors); /* that are passed over */
+    cpu_set_t one;
+    int at = 0;
+
+    while (!CPU_ISSET(at, &processors) || others-- != 0) {
+        at++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(at, &one);
+    pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+}
+
+struct start {
+    struct worker *w;
+    void (*run)(struct worker *w);
+};
+
+static void *thread_main(void *arg)
+{
+    struct start *s = arg;
+
+    pin(s->w->cpu);
+    enter(s->w->b, s->w->cpu);
+    s->run(s->w);
+    return NULL;
+}
+
+void run_workers(struct bench *b, void (*run)(struct worker *w))
+{
+    struct worker workers[MAX_THREADS];
+    struct start starts[MAX_THREADS];
+    pthread_t threads[MAX_THREADS];
+    uint64_t share = b->total / b->nthreads;
+
+    for (unsigned i = 0; i < b->nthreads; i++) {
+        workers[i] = (struct worker){
+            .b = b,
+            .cpu = i,
+            .rng = { b->seed + i },
+            .held = b->held + i * share,
+            .share = share,
+        };
+        starts[i] = (struct start){ &workers[i], run };
+    }
+    for (unsigned i = 1; i < b->nthreads; i++) {
+        if (pthread_create(&threads[i], NULL, thread_main, &starts[i]) != 0) {
+            fail("pthread_create: %s", strerror(errno));
+        }
+    }
+    thread_main(&starts[0]); /* what create() wrote is in this processor's caches already */
+    for (unsigned i = 1; i < b->nthreads; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    for (unsigned i = 0; i < b->nthreads; i++) {
+        b->out->refused += workers[i].refused;
+        for (unsigned v = 0; v < MAX_VALUES; v++) {
+            b->out->v[v] += workers[i].v[v] / b->nthreads;
+            b->out->cut[v] |= workers[i].cut[v];
+        }
+    }
+}
