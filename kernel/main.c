@@ -163,12 +163,11 @@ static void log_findings(const struct plat_boot *boot)
 
 static void log_memory(uint64_t reclaimed)
 {
-    char all[12], unused[12], gained[12];
-    struct pmm_stats s;
+    char all[FMT_BYTES_MAX], unused[FMT_BYTES_MAX], gained[FMT_BYTES_MAX];
+    uint64_t nfree, nframes = vm_count_frames(&nfree);
 
-    pmm_get_stats(vm_pmm, &s);
-    fmt_bytes(all, s.total_frames * MM_PAGE_SIZE);
-    fmt_bytes(unused, s.free_frames * MM_PAGE_SIZE);
+    fmt_bytes(all, nframes * MM_PAGE_SIZE);
+    fmt_bytes(unused, nfree * MM_PAGE_SIZE);
     fmt_bytes(gained, reclaimed * MM_PAGE_SIZE);
     log_info("memory: %s in all, %s free, of which %s were firmware's until now", all, unused,
              gained);

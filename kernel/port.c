@@ -46,6 +46,16 @@ void port_irq_restore(uint64_t state)
     }
 }
 
+unsigned port_cpu(void)
+{
+    return cpu_this()->number;
+}
+
+void port_fence_cpus(void)
+{
+    _Static_assert(CPU_COUNT == 1, "there is no other processor to fence");
+}
+
 uint32_t *port_held_ranks(void)
 {
     return &cpu_this()->held_ranks;

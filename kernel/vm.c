@@ -1,16 +1,17 @@
 /*
- * From the stub's page tables to the kernel's own, and from raw descriptors to a frame pool.
+ * From the stub's page tables to the kernel's own, and from raw descriptors to frame pools.
  *
  * The stub maps the boot arena at its direct-map address, so port_ptr() means the same before and
  * after the switch. The order is forced by what each step stands on:
  *
  *   1. normalise the map, into scratch memory of the arena, and claim what is ours;
- *   2. take one "early block" from free memory: the pool's metadata and every table that the
+ *   2. take one "early block" from free memory: the pools' metadata and every table that the
  *      direct map can need;
  *   3. enter that block into the *stub's* tables, so that it can be written;
  *   4. build the kernel's tables in it in one pass (the largest leaves, no exceptions to cut
  *      out), and load them;
- *   5. start the pool; from here on table frames come from it.
+ *   5. start the pools; from here on table frames come from the general one. It may write to any
+ *      frame of its own (a zeroed one, its records): the direct map shows them all by now.
  *
  * Rejected: sizing the tables in the stub (it would have to interpret the map), and growing the
  * direct map while standing on it (the order of regions would then decide which leaf sizes fit).
@@ -34,12 +35,21 @@
 
 #define GIB  UINT64_C(0x40000000)
 #define MIB2 UINT64_C(0x200000)
+#define MIB1 UINT64_C(0x100000)
+
+/*
+ * What the pools' storage may grow by when the early block is taken: it cuts a free region in
+ * three, and perhaps a 2 MiB block at each of its ends, for each of which a pool may want a plane
+ * of one bit a frame for the GiB around.
+ */
+#define CUT_BYTES (MM_PAGE_SIZE + 2 * (GIB / MM_PAGE_SIZE / 8))
 
 extern char __image_start[], __text_start[], __text_end[], __rodata_end[], __image_end[];
 
 struct vm_layout vm_layout;
 struct memmap vm_map;
 struct pagetable vm_pagetable;
+struct pmm *vm_pools[PMM_KINDS];
 struct pmm *vm_pmm;
 
 /* Frames [next, end) handed out in order, to build tables before the pool lives. */
@@ -79,7 +89,7 @@ static bool from_early_block(pfn_t pfn)
 /* Table frames of the kernel: from the early block until the pool lives. */
 static pfn_t table_get(void *ctx)
 {
-    return vm_pmm != NULL ? pmm_get(vm_pmm, 0) : bump_get(ctx);
+    return vm_pmm != NULL ? pmm_get(vm_pmm, 0, 0) : bump_get(ctx);
 }
 
 static void table_put(void *ctx, pfn_t pfn)
@@ -122,6 +132,45 @@ void vm_early(const struct plat_boot *boot)
     vm_layout.direct_va = boot->direct_va;
     vm_layout.image_va = boot->image_va;
     vm_layout.image_bytes = (uint64_t)(__image_end - __image_start);
+}
+
+uint64_t vm_count_frames(uint64_t *nfree)
+{
+    static const enum pmm_kind kinds[] = { PMM_GENERAL, PMM_LOW };
+    uint64_t total = 0;
+
+    *nfree = 0;
+    for (unsigned i = 0; i < MM_COUNTOF(kinds); i++) {
+        struct pmm_stats s;
+
+        if (vm_pools[kinds[i]] != NULL) {
+            pmm_get_stats(vm_pools[kinds[i]], &s);
+            total += s.total_frames;
+            *nfree += s.free_frames;
+        }
+    }
+    return total;
+}
+
+struct pmm *vm_pool_of(pfn_t pfn)
+{
+    for (unsigned kind = 0; kind < PMM_KINDS; kind++) {
+        if (vm_pools[kind] != NULL && pmm_covers(vm_pools[kind], pfn)) {
+            return vm_pools[kind];
+        }
+    }
+    return NULL;
+}
+
+const char *vm_pool_name(enum pmm_kind kind)
+{
+    static const char *const names[PMM_KINDS] = {
+        [PMM_GENERAL] = "general",       [PMM_LOW] = "low",
+        [PMM_SPECIAL] = "special",       [PMM_UNACCEPTED] = "unaccepted",
+        [PMM_PERSISTENT] = "persistent",
+    };
+
+    return names[kind];
 }
 
 bool vm_is_direct(uint64_t pa, uint64_t nbytes)
@@ -238,25 +287,39 @@ static void count_tables(void *ctx, uint64_t base, uint64_t end)
     }
 }
 
-/* Step 2: returns the bytes of the pool's metadata at the start of the block. */
-static uint64_t take_early_block(void)
+/* Whole pages that the pool of this kind needs, as the map is now. */
+static uint64_t pool_bytes(enum pmm_kind kind)
 {
-    uint64_t meta = mm_align_up(pmm_storage_bytes(&vm_map), MM_PAGE_SIZE);
+    return mm_align_up(pmm_storage_bytes(&vm_map, kind, CPU_COUNT), MM_PAGE_SIZE);
+}
+
+static uint64_t all_pools_bytes(void)
+{
+    uint64_t nbytes = 0;
+
+    for (unsigned kind = 0; kind < PMM_KINDS; kind++) {
+        nbytes += pool_bytes(kind);
+    }
+    return nbytes;
+}
+
+/* Step 2: the storage of the pools is at the start of the block, tables come behind it. */
+static void take_early_block(void)
+{
     uint64_t image_tables = vm_layout.image_bytes / MIB2 + 2;
     uint64_t tables = 32 + 2 * image_tables; /* root, image, and the split at its read-only alias */
     uint64_t nbytes;
     pa_t pa;
 
     for_each_run(count_tables, &tables);
-    nbytes = meta + tables * MM_PAGE_SIZE;
+    nbytes = all_pools_bytes() + CUT_BYTES + tables * MM_PAGE_SIZE;
     if (memmap_take(&vm_map, nbytes, MIB2, UINT64_MAX, &pa) != MM_OK) {
         must(memmap_take(&vm_map, nbytes, MM_PAGE_SIZE, UINT64_MAX, &pa),
-             "finding memory for the frame pool's metadata and page tables");
+             "finding memory for the frame pools' metadata and page tables");
     }
     early_base = pa.v;
-    early.next = pa.v + meta;
+    early.next = pa.v + all_pools_bytes(); /* now that the block is not free any more */
     early.end = pa.v + mm_align_up(nbytes, MM_PAGE_SIZE);
-    return meta;
 }
 
 /* Step 3. */
@@ -316,6 +379,23 @@ static void build_tables(const struct plat_boot *boot)
     cpu_protect();
 }
 
+/* Step 5. */
+static void start_pools(void)
+{
+    uint64_t at = early_base;
+
+    for (unsigned kind = 0; kind < PMM_KINDS; kind++) {
+        uint64_t nbytes = pool_bytes(kind);
+
+        if (nbytes != 0) {
+            must(pmm_init(&vm_pools[kind], &vm_map, kind, CPU_COUNT, port_ptr(pa_make(at)), nbytes),
+                 "starting a frame pool");
+            at += nbytes;
+        }
+    }
+    vm_pmm = vm_pools[PMM_GENERAL];
+}
+
 static uint64_t random_below(const uint8_t *entropy, uint64_t bound)
 {
     uint64_t v;
@@ -326,16 +406,24 @@ static uint64_t random_below(const uint8_t *entropy, uint64_t bound)
 
 void vm_init(const struct plat_boot *boot)
 {
-    uint64_t meta, base, end, slots;
+    uint64_t base, end, slots;
 
     build_map(boot);
-    meta = take_early_block();
+    take_early_block();
     show_early_block();
     build_tables(boot);
 
-    must(pmm_init(&vm_pmm, &vm_map, port_ptr(pa_make(early_base)), meta),
-         "starting the frame pool");
+    start_pools();
     kmalloc_init(vm_pmm);
+
+    /* The frame table slides in steps of 1 GiB as far as its window leaves room. */
+    base = vm_layout.levels == 5 ? PLAT_FRAMES_BASE5 : PLAT_FRAMES_BASE4;
+    end = vm_layout.levels == 5 ? PLAT_VMALLOC_BASE5 : PLAT_VMALLOC_BASE4;
+    slots = (end - base - frames_window_bytes(vm_pools, PMM_KINDS)) / GIB + 1;
+    if ((boot->flags & PLAT_BOOT_PINNED) == 0) {
+        base += random_below(boot->entropy + 16, slots) * GIB;
+    }
+    vm_frames_init(base);
 
     /* vmalloc slides within the lower half of its window, in steps of 1 GiB. */
     base = vm_layout.levels == 5 ? PLAT_VMALLOC_BASE5 : PLAT_VMALLOC_BASE4;
@@ -349,22 +437,30 @@ void vm_init(const struct plat_boot *boot)
     must(vmalloc_init(&vm_pagetable, vm_pmm, base, end - base), "starting vmalloc");
 }
 
-/* Frames that the pool covers and never gave become free; 0 if they can't. */
-static uint64_t gain(uint64_t base, uint64_t end)
+/* Memory in one pool that was never given becomes free; returns the number of frames, 0 if that
+ * can't be. */
+static uint64_t gain_in(enum pmm_kind kind, uint64_t base, uint64_t end)
 {
     uint64_t count = (end - base) >> MM_PAGE_SHIFT;
     mm_err_t err;
 
-    if (count == 0) {
+    if (base >= end) {
         return 0;
     }
-    err = pmm_add(vm_pmm, pfn_of_pa(pa_make(base)), count);
+    err = pmm_add(vm_pools[kind], pfn_of_pa(pa_make(base)), count);
     if (err != MM_OK) {
         log_warn("memory at 0x%llx (%llu KiB) could not be reclaimed: %s", (unsigned long long)base,
                  (unsigned long long)(end - base) / 1024, mm_strerror(err));
         return 0;
     }
     return count;
+}
+
+/* Frame 0 is in no pool. */
+static uint64_t gain(uint64_t base, uint64_t end)
+{
+    return gain_in(PMM_LOW, mm_max(base, MM_PAGE_SIZE), mm_min(end, MIB1)) +
+           gain_in(PMM_GENERAL, mm_max(base, MIB1), end);
 }
 
 uint64_t vm_reclaim(bool keep_boot_services)

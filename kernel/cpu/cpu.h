@@ -18,6 +18,8 @@
  */
 enum cpu_ist { CPU_IST_NONE, CPU_IST_DF, CPU_IST_NMI, CPU_IST_MC, CPU_IST_COUNT };
 
+#define CPU_COUNT 1u /* processors that run */
+
 #define CPU_STACK_BYTES 32768u
 #define CPU_IST_BYTES   16384u
 
@@ -34,6 +36,7 @@ struct cpu_tss {
 
 struct cpu {
     struct cpu *self;    /* first: cpu_this() reads it through GS */
+    unsigned number;     /* below CPU_COUNT; the boot processor is 0 */
     uint32_t held_ranks; /* mm/lock.h */
     uint64_t gdt[5];
     struct cpu_tss tss;

@@ -9,8 +9,8 @@
 #define PIT_MIN_HZ 19u
 
 /*
- * Call `fn` about `hz` times a second, PIT_MIN_HZ at least, until pit_stop(). It runs with interrupts
- * off. After irq_init(); one user at a time.
+ * Call `fn` about `hz` times a second, PIT_MIN_HZ at least, until pit_stop(). It runs with
+ * interrupts off. After irq_init(); one user at a time.
  */
 void pit_start(unsigned hz, void (*fn)(void));
 

@@ -16,7 +16,17 @@ static const char *check_memmap(void)
 
 static const char *check_frames(void)
 {
-    return pmm_check(vm_pmm);
+    const char *broken = NULL;
+
+    for (unsigned kind = 0; kind < PMM_KINDS && broken == NULL; kind++) {
+        broken = vm_pools[kind] != NULL ? pmm_check(vm_pools[kind]) : NULL;
+    }
+    return broken;
+}
+
+static const char *check_table(void)
+{
+    return frames_check(&vm_frames);
 }
 
 static const char *check_pagetable(void)
@@ -37,11 +47,9 @@ static const char *check_heap(void)
 }
 
 const struct check checks[CHECK_COUNT] = {
-    { "memmap", check_memmap },
-    { "frames", check_frames },
-    { "pagetables", check_pagetable },
-    { "runtime tables", check_runtime },
-    { "heap", check_heap },
+    { "memmap", check_memmap },          { "frames", check_frames },
+    { "frame table", check_table },      { "pagetables", check_pagetable },
+    { "runtime tables", check_runtime }, { "heap", check_heap },
     { "vmalloc", vmalloc_check },
 };
 
@@ -78,7 +86,8 @@ MONITOR_COMMAND(check) = {
     .name = "check",
     .args = "",
     .brief = "verify the invariants of every structure",
-    .help = "The memory map, the frame pool, both sets of page tables, kmalloc's heap, and\n"
-            "vmalloc's ranges: each has a check of every invariant that its source states.\n",
+    .help = "The memory map, the frame pools and the frame table, both sets of page tables,\n"
+            "kmalloc's heap, and vmalloc's ranges: each has a check of every invariant that its "
+            "source states.\n",
     .run = cmd_check,
 };

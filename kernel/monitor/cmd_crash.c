@@ -85,7 +85,7 @@ static NOINLINE void crash_heap(void)
 
 static NOINLINE void crash_pmm(void)
 {
-    pfn_t pfn = pmm_get(vm_pmm, 0);
+    pfn_t pfn = pmm_get(vm_pmm, 0, 0);
 
     MM_ASSERT(!pfn_is_none(pfn));
     pmm_put(vm_pmm, pfn, 0);

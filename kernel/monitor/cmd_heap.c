@@ -105,7 +105,7 @@ static int cmd_heap(int argc, char **argv)
 
 static void show_held(const struct held *h)
 {
-    char size[FMT_BYTES_MAX], kind[16];
+    char size[FMT_BYTES_MAX], kind[20];
 
     if (h->kind == HELD_FRAMES) {
         fmt_s(kind, sizeof(kind), "frames, order %u", h->order);
@@ -142,7 +142,7 @@ static bool acquire(struct held *h, uint64_t align)
 
     switch (h->kind) {
     case HELD_FRAMES:
-        pfn = pmm_get(vm_pmm, h->order);
+        pfn = pmm_get(vm_pmm, h->order, 0);
         h->ptr = pfn_is_none(pfn) ? NULL : port_ptr(pa_of_pfn(pfn));
         break;
     case HELD_VMALLOC:
@@ -211,6 +211,10 @@ static int cmd_alloc(int argc, char **argv)
         return args_error(&a, "%u allocations are held already: free one first", MAX_HELD);
     }
     if (!acquire(&want, align)) {
+        if (want.kind == HELD_FRAMES) {
+            return args_error(&a, "out of memory: no block of order %u: %s", want.order,
+                              mm_strerror(pmm_why(vm_pmm, want.order)));
+        }
         return args_error(&a, "out of memory: there is no such block");
     }
     *slot = want;

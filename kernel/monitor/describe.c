@@ -57,6 +57,11 @@ static bool in_direct_map(uint64_t va)
     return va >= vm_layout.direct_va && va < vm_layout.direct_end;
 }
 
+static bool in_frames(uint64_t va)
+{
+    return va - vm_layout.frames_va < vm_layout.frames_bytes;
+}
+
 static bool in_image(uint64_t va)
 {
     return va >= (uint64_t)__image_start && va < (uint64_t)__image_end;
@@ -68,6 +73,8 @@ void describe_area(uint64_t va, char *buf, size_t nbytes)
 
     if (in_direct_map(va)) {
         fmt_s(buf, nbytes, "direct map");
+    } else if (in_frames(va)) {
+        fmt_s(buf, nbytes, "frame table");
     } else if (in_image(va)) {
         describe_image(va, buf, nbytes);
     } else if (va - vm_layout.vmalloc_va < vm_layout.vmalloc_bytes) {
@@ -94,6 +101,9 @@ void describe_va(uint64_t va, char *buf, size_t nbytes)
     if (in_direct_map(va)) {
         fmt_s(buf + len, nbytes - len, " of physical 0x%llx",
               (unsigned long long)(va - vm_layout.direct_va));
+    } else if (in_frames(va)) {
+        fmt_s(buf + len, nbytes - len, ", entry of frame 0x%llx",
+              (unsigned long long)((va - vm_layout.frames_va) / sizeof(struct frame)));
     } else if (in_image(va) && symbol != NULL) {
         fmt_s(buf + len, nbytes - len, ", %s+0x%llx", symbol, (unsigned long long)offset);
     }
@@ -103,6 +113,7 @@ void describe_pa(uint64_t pa, char *buf, size_t nbytes)
 {
     const struct memmap_region *r = memmap_find(&vm_map, pa);
     pfn_t pfn = pfn_of_pa(pa_make(pa));
+    struct pmm *pool = vm_pool_of(pfn);
 
     if (r == NULL) {
         fmt_s(buf, nbytes, "in no region of firmware's map");
@@ -111,9 +122,9 @@ void describe_pa(uint64_t pa, char *buf, size_t nbytes)
     fmt_s(buf, nbytes, "%s (%s) 0x%llx..0x%llx; %s", memmap_kind_name(r->kind),
           r->desc != MEMMAP_NODESC ? memmap_type_name(r->type) : "claimed",
           (unsigned long long)r->base, (unsigned long long)r->end,
-          !pmm_covers(vm_pmm, pfn)   ? "not the frame pool's"
-          : pmm_is_free(vm_pmm, pfn) ? "frame is free"
-                                     : "frame is in use");
+          pool == NULL             ? "in no frame pool"
+          : pmm_is_free(pool, pfn) ? "frame is free"
+                                   : "frame is in use");
 }
 
 const char *describe_leaf(uint64_t leaf_bytes)

@@ -8,6 +8,7 @@
  */
 #include "monitor/monitor.h"
 
+#include "dev/pit.h"
 #include "lib/console.h"
 #include "lib/fmt.h"
 #include "lib/line.h"
@@ -18,6 +19,10 @@
 #include "vm.h"
 
 #define PROMPT STYLE_BOLD "plat> " STYLE_OFF
+
+#define IDLE_PORTION 4u /* frames to zero between two looks for a key */
+#define IDLE_HZ      20u
+#define IDLE_TICKS   20u /* a second without a key */
 
 extern const struct monitor_command __commands_start[], __commands_end[];
 
@@ -187,12 +192,34 @@ static const char *complete(void *ctx, const char *text, size_t start, size_t n,
     return NULL;
 }
 
+static unsigned idle_ticks;
+
+/* A processor that waits for long does not keep frames that others may want. */
+static void idle_tick(void)
+{
+    if (++idle_ticks < IDLE_TICKS) {
+        return;
+    }
+    pit_stop();
+    for (unsigned kind = 0; kind < PMM_KINDS; kind++) {
+        if (vm_pools[kind] != NULL) {
+            pmm_idle(vm_pools[kind]);
+        }
+    }
+}
+
+/* While there is no key: zero frames for those who will want zeroed ones, then sleep. */
 static char wait_key(void)
 {
     int c = console_getc();
 
     while (c < 0) {
-        console_wait();
+        if (pmm_fill_zeroed(vm_pmm, IDLE_PORTION) == 0) {
+            idle_ticks = 0;
+            pit_start(IDLE_HZ, idle_tick);
+            console_wait();
+            pit_stop();
+        }
         c = console_getc();
     }
     return (char)c;
@@ -201,13 +228,11 @@ static char wait_key(void)
 static void greet(void)
 {
     char all[FMT_BYTES_MAX], unused[FMT_BYTES_MAX];
-    struct pmm_stats s;
+    uint64_t nfree, nframes = vm_count_frames(&nfree);
 
-    pmm_get_stats(vm_pmm, &s);
     kprintf("\n" STYLE_BOLD "Plat" STYLE_OFF
             ": %s of memory, %s free. \"help\" lists the commands.\n",
-            fmt_bytes(all, s.total_frames * MM_PAGE_SIZE),
-            fmt_bytes(unused, s.free_frames * MM_PAGE_SIZE));
+            fmt_bytes(all, nframes * MM_PAGE_SIZE), fmt_bytes(unused, nfree * MM_PAGE_SIZE));
 }
 
 void monitor_run(void)
