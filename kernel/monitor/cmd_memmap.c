@@ -1,13 +1,11 @@
 /*
- * memmap and frames: what firmware handed over, and what became of it.
+ * memmap: what firmware handed over.
  */
 #include "lib/console.h"
 #include "lib/fmt.h"
 #include "monitor/args.h"
 #include "monitor/style.h"
 #include "vm.h"
-
-#define HUGE_ORDER 9u /* 2 MiB */
 
 /* A colour for each kind, by what it means for us: ours, soon ours, firmware's, no memory. */
 static const char *const kind_styles[MEMMAP_KINDS] = {
@@ -175,52 +173,6 @@ static int cmd_memmap(int argc, char **argv)
     return 0;
 }
 
-static void show_frames(const char *what, uint64_t nframes, const char *remark)
-{
-    char size[FMT_BYTES_MAX];
-
-    kprintf("%-14s%12llu frames %11s" STYLE_HEAD "%s%s" STYLE_OFF "\n", what,
-            (unsigned long long)nframes, fmt_bytes(size, nframes << MM_PAGE_SHIFT),
-            remark[0] != '\0' ? "  " : "", remark);
-}
-
-static int cmd_frames(int argc, char **argv)
-{
-    char size[FMT_BYTES_MAX], written[FMT_BYTES_MAX];
-    struct pmm_stats s;
-    struct args a;
-    uint64_t small = 0, permille;
-
-    if (!args_parse(&a, argc, argv, "", 0, 0)) {
-        return 1;
-    }
-    pmm_get_stats(vm_pmm, &s);
-    show_frames("total", s.total_frames, "");
-    show_frames("free", s.free_frames, "");
-    show_frames("used", s.total_frames - s.free_frames, "");
-    show_frames("largest run", s.largest_free, "free, one behind the other");
-    show_frames("below 1 MiB", s.low_frames, "");
-    show_frames("  of it free", s.low_free_frames, "");
-    kprintf("%-14s%12llu bytes  %11s" STYLE_HEAD "  %s of it written so far" STYLE_OFF "\n",
-            "metadata", (unsigned long long)s.meta_bytes, fmt_bytes(size, s.meta_bytes),
-            fmt_bytes(written, s.meta_used_bytes));
-
-    kputs(STYLE_HEAD "\norder      block    free blocks         frames         size" STYLE_OFF
-                     "\n");
-    for (unsigned order = 0; order <= PMM_MAX_ORDER; order++) {
-        uint64_t nframes = s.free_blocks[order] << order;
-
-        small += order < HUGE_ORDER ? nframes : 0;
-        kprintf("%5u %10s %14llu %14llu %12s\n", order, fmt_bytes(size, MM_PAGE_SIZE << order),
-                (unsigned long long)s.free_blocks[order], (unsigned long long)nframes,
-                fmt_bytes(written, nframes << MM_PAGE_SHIFT));
-    }
-    permille = s.free_frames != 0 ? small * 1000 / s.free_frames : 0;
-    kprintf("fragmentation: %llu.%llu %% of free memory can't be part of a 2 MiB page\n",
-            (unsigned long long)permille / 10, (unsigned long long)permille % 10);
-    return 0;
-}
-
 MONITOR_COMMAND(memmap) = {
     .name = "memmap",
     .args = "[-r | -s | -f]",
@@ -232,14 +184,4 @@ MONITOR_COMMAND(memmap) = {
             "  -s  totals for each type (descriptors) and each kind (regions)\n"
             "  -f  findings: what is wrong with the map, and what was done about it\n",
     .run = cmd_memmap,
-};
-
-MONITOR_COMMAND(frames) = {
-    .name = "frames",
-    .args = "",
-    .brief = "the pool of page frames: free, used, by order, fragmentation",
-    .help = "Free memory is shown in blocks that are as large as their alignment and what\n"
-            "is free around them allow: order n is 2^n frames of 4 KiB. Fragmentation is\n"
-            "the share of free memory in blocks below 2 MiB.\n",
-    .run = cmd_frames,
 };
