@@ -11,6 +11,8 @@
  * A failing test does not tidy up behind itself: what it held may be evidence, and the machine is
  * to be reset anyway.
  */
+#include "monitor/selftest.h"
+
 #include <stdarg.h>
 
 #include "clock.h"
@@ -27,23 +29,18 @@
 #include "monitor/args.h"
 #include "monitor/check.h"
 #include "monitor/style.h"
-#include "monitor/testing.h"
 #include "runtime.h"
 #include "vm.h"
 #include "x86/regs.h"
 
-#define MAX_BLOCKS 512u
-#define MAX_FRAMES 65536u /* 256 MiB: what the blocks of one order span together */
-#define SLOTS      128u
-#define MARK_BYTES 64u
-#define MAX_PROBES 2048u /* frames */
+#define SLOTS 128u
 
 extern char __text_start[], __rodata_end[], __image_start[];
 
-static struct rng rng;
+struct rng rng;
 static char why_text[160];
 
-MM_PRINTF(1, 2) static const char *why(const char *fmt, ...)
+const char *why(const char *fmt, ...)
 {
     va_list ap;
 
@@ -66,11 +63,6 @@ static bool writable(uint64_t va)
     uint64_t v;
 
     return trap_try_read(va, 1, &v) && trap_try_write(va, 1, v);
-}
-
-static void *frame_ptr(pfn_t pfn)
-{
-    return port_ptr(pa_of_pfn(pfn));
 }
 
 /* ---- memmap -------------------------------------------------------------------------------- */
@@ -135,204 +127,38 @@ static const char *memmap_rebuild(void)
     return broken;
 }
 
+/* The pool that the map says frame `pfn` of region `r` belongs to. */
+static struct pmm *pool_by_kind(const struct memmap_region *r, pfn_t pfn)
+{
+    if (pfn.v == 0) {
+        return NULL;
+    }
+    switch (r->kind) {
+    case MEMMAP_SPECIAL:
+        return vm_pools[PMM_SPECIAL];
+    case MEMMAP_UNACCEPTED:
+        return vm_pools[PMM_UNACCEPTED];
+    case MEMMAP_PERSISTENT:
+        return vm_pools[PMM_PERSISTENT];
+    default:
+        return memmap_kind_is_direct(r->kind)
+                   ? vm_pools[pa_of_pfn(pfn).v < UINT64_C(1) << 20 ? PMM_LOW : PMM_GENERAL]
+                   : NULL;
+    }
+}
+
 static const char *memmap_pool(void)
 {
     for (uint32_t i = 0; i < vm_map.nregions; i++) {
         const struct memmap_region *r = &vm_map.regions[i];
-        bool ours = memmap_kind_is_direct(r->kind) && r->kind != MEMMAP_SPECIAL;
 
         for (unsigned end = 0; end < 2; end++) {
             pfn_t pfn = pfn_of_pa(pa_make(end == 0 ? r->base : r->end - 1));
 
-            if (pmm_covers(vm_pmm, pfn) != ours) {
-                return why("frame 0x%llx (%s) is%s in the pool", (unsigned long long)pfn.v,
-                           memmap_kind_name(r->kind), ours ? " not" : "");
+            if (vm_pool_of(pfn) != pool_by_kind(r, pfn)) {
+                return why("frame 0x%llx (%s) is in the wrong pool", (unsigned long long)pfn.v,
+                           memmap_kind_name(r->kind));
             }
-        }
-    }
-    return NULL;
-}
-
-/* ---- pmm ----------------------------------------------------------------------------------- */
-
-static struct block {
-    pfn_t pfn;
-    uint64_t count;
-} blocks[MAX_BLOCKS];
-
-/* Mark both ends of a block. */
-static void mark(const struct block *b)
-{
-    char *p = frame_ptr(b->pfn);
-
-    pattern_fill(p, MARK_BYTES, b->pfn.v);
-    pattern_fill(p + (b->count << MM_PAGE_SHIFT) - MARK_BYTES, MARK_BYTES, b->pfn.v);
-}
-
-static bool marked(const struct block *b)
-{
-    const char *p = frame_ptr(b->pfn);
-
-    return pattern_verify(p, MARK_BYTES, b->pfn.v) == MARK_BYTES &&
-           pattern_verify(p + (b->count << MM_PAGE_SHIFT) - MARK_BYTES, MARK_BYTES, b->pfn.v) ==
-               MARK_BYTES;
-}
-
-/* Verify and give back blocks[0, n), by order if `order` is not -1, in random order. */
-static const char *give_back(unsigned n, int order)
-{
-    while (n > 0) {
-        unsigned i = (unsigned)rng_below(&rng, n);
-
-        if (!marked(&blocks[i])) {
-            return why("the block at frame 0x%llx was overwritten",
-                       (unsigned long long)blocks[i].pfn.v);
-        }
-        if (order >= 0) {
-            pmm_put(vm_pmm, blocks[i].pfn, (unsigned)order);
-        } else {
-            pmm_put_range(vm_pmm, blocks[i].pfn, blocks[i].count);
-        }
-        blocks[i] = blocks[--n];
-    }
-    return pmm_check(vm_pmm);
-}
-
-/* As many blocks of each order as there are, up to MAX_BLOCKS and MAX_FRAMES (but two), all at
- * once. */
-static const char *pmm_orders(void)
-{
-    for (int order = 0; order <= PMM_MAX_ORDER; order++) {
-        const uint64_t most = mm_max(2, mm_min(MAX_BLOCKS, MAX_FRAMES >> order));
-        const char *broken;
-        unsigned n = 0;
-
-        for (; n < most; n++) {
-            pfn_t pfn = pmm_get(vm_pmm, (unsigned)order);
-
-            if (pfn_is_none(pfn)) {
-                break;
-            }
-            blocks[n] = (struct block){ pfn, UINT64_C(1) << order };
-            if (!mm_is_aligned(pfn.v, blocks[n].count) || pmm_is_free(vm_pmm, pfn)) {
-                return why("order %d: frame 0x%llx is misaligned, or still free", order,
-                           (unsigned long long)pfn.v);
-            }
-            mark(&blocks[n]);
-        }
-        broken = give_back(n, order);
-        if (broken != NULL) {
-            return broken;
-        }
-    }
-    return pfn_is_none(pmm_get(vm_pmm, PMM_MAX_ORDER + 1)) ? NULL : "an order too large was given";
-}
-
-/* Does [base, base + count) keep what `w` asks for? */
-static bool satisfies(const struct pmm_want *w, pfn_t base)
-{
-    uint64_t first = pa_of_pfn(base).v, last = first + (w->count << MM_PAGE_SHIFT) - 1;
-
-    return (w->align == 0 || mm_is_aligned(base.v, w->align)) &&
-           (w->limit == 0 || last < w->limit) &&
-           (w->boundary == 0 || first / w->boundary == last / w->boundary);
-}
-
-static const char *pmm_wants(void)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < 200 && n < MAX_BLOCKS; i++) {
-        struct pmm_want w = { .count = 1 + rng_below(&rng, 600) };
-        pfn_t base;
-
-        w.align = rng_below(&rng, 2) != 0 ? UINT64_C(1) << rng_below(&rng, 9) : 0;
-        w.limit = rng_below(&rng, 3) == 0 ? UINT64_C(1) << 32 : 0;
-        w.boundary = rng_below(&rng, 3) == 0 ? UINT64_C(1) << 24 : 0;
-        if (pmm_get_range(vm_pmm, &w, &base) != MM_OK) {
-            break; /* a small machine: enough is held to test with */
-        }
-        if (!satisfies(&w, base)) {
-            return why("%llu frames at 0x%llx are not what was asked for",
-                       (unsigned long long)w.count, (unsigned long long)base.v);
-        }
-        blocks[n] = (struct block){ base, w.count };
-        mark(&blocks[n++]);
-    }
-    return n == 0 ? "not one block was given" : give_back(n, -1);
-}
-
-static const char *pmm_place(void)
-{
-    struct pmm_want w = { .count = 24 };
-    pfn_t base;
-
-    if (pmm_get_range(vm_pmm, &w, &base) != MM_OK) {
-        return "no run of 24 frames";
-    }
-    if (pmm_claim(vm_pmm, pfn_make(base.v + 5), 2) != MM_EBUSY) {
-        return "a place that is taken was given again";
-    }
-    pmm_put_range(vm_pmm, pfn_make(base.v + 8), 8); /* the middle of it */
-    if (pmm_claim(vm_pmm, pfn_make(base.v + 8), 9) != MM_EBUSY ||
-        pmm_claim(vm_pmm, pfn_make(base.v + 8), 8) != MM_OK) {
-        return "the middle, given back, can't be had again";
-    }
-    for (unsigned i = 0; i < 24; i += 8) { /* three allocations now */
-        pmm_put_range(vm_pmm, pfn_make(base.v + i), 8);
-    }
-    if (pmm_claim(vm_pmm, pfn_make(0), 1) != MM_EINVAL ||
-        pmm_claim(vm_pmm, pfn_make(UINT64_C(1) << 50), 1) != MM_ENOENT) {
-        return "frame 0, or one that is not there, was given";
-    }
-    return pmm_check(vm_pmm);
-}
-
-static const char *pmm_low(void)
-{
-    struct pmm_want w = { .count = 1, .limit = UINT64_C(1) << 20 };
-    struct pmm_stats s;
-    pfn_t pfn;
-
-    pmm_get_stats(vm_pmm, &s);
-    if (pmm_get_range(vm_pmm, &w, &pfn) == MM_OK) {
-        bool low = pfn.v < 256;
-
-        pmm_put_range(vm_pmm, pfn, 1);
-        if (!low) {
-            return "memory below 1 MiB was asked for, and other was given";
-        }
-    } else if (s.low_free_frames != 0) {
-        return "there is memory below 1 MiB, and none was given";
-    }
-    pfn = pmm_get(vm_pmm, 0);
-    if (!pfn_is_none(pfn)) {
-        pmm_put(vm_pmm, pfn, 0);
-    }
-    return pfn_is_none(pfn) || pfn.v >= 256 ? NULL : "memory below 1 MiB was given unasked";
-}
-
-/* Frames that were boot services' and the loader's hold what we write. */
-static const char *pmm_reclaimed(void)
-{
-    unsigned tested = 0;
-
-    for (uint32_t i = 0; i < vm_map.nregions && tested < MAX_PROBES; i++) {
-        const struct memmap_region *r = &vm_map.regions[i];
-        const pfn_t at[2] = { pfn_of_pa(pa_make(r->base)), pfn_of_pa(pa_make(r->end - 1)) };
-
-        for (unsigned j = 0; j < 2 && r->kind == MEMMAP_FREE_AFTER_EXIT; j++) {
-            if (pmm_claim(vm_pmm, at[j], 1) != MM_OK) {
-                continue;
-            }
-            blocks[0] = (struct block){ at[j], 1 };
-            mark(&blocks[0]);
-            if (!marked(&blocks[0])) {
-                return why("frame 0x%llx does not keep what is written",
-                           (unsigned long long)at[j].v);
-            }
-            pmm_put_range(vm_pmm, at[j], 1);
-            tested++;
         }
     }
     return NULL;
@@ -343,7 +169,7 @@ static const char *pmm_reclaimed(void)
 static const char *paging_rights(void)
 {
     uint64_t va = testing_window();
-    pfn_t pfn = pmm_get(vm_pmm, 0);
+    pfn_t pfn = pmm_get(vm_pmm, 0, 0);
     pa_t pa = pa_of_pfn(pfn);
     uint64_t v = 0;
 
@@ -401,7 +227,7 @@ static const char *paging_split(void)
 {
     const uint64_t nbytes = UINT64_C(1) << 21, middle = 100 * MM_PAGE_SIZE;
     uint64_t va = testing_window(), tables = vm_pagetable.ntables;
-    pfn_t pfn = pmm_get(vm_pmm, 9);
+    pfn_t pfn = pmm_get(vm_pmm, 9, 0);
     struct pt_walk w;
 
     if (pfn_is_none(pfn)) {
@@ -456,7 +282,7 @@ static const char *paging_random(void)
     static const unsigned flags[] = { [READ_ONLY] = 0, [READ_WRITE] = PT_WRITE };
     enum shadow shadow[RANDOM_PAGES] = { ABSENT };
     uint64_t va = testing_window() + 500 * MM_PAGE_SIZE; /* across two page tables */
-    pfn_t pfn = pmm_get(vm_pmm, 5);
+    pfn_t pfn = pmm_get(vm_pmm, 5, 0);
 
     if (pfn_is_none(pfn)) {
         return "no 32 frames";
@@ -701,7 +527,7 @@ static const char *vmalloc_guards(void)
 
 static const char *vmalloc_phys(void)
 {
-    pfn_t pfn = pmm_get(vm_pmm, 0);
+    pfn_t pfn = pmm_get(vm_pmm, 0, 0);
     uint64_t va;
 
     if (pfn_is_none(pfn)) {
@@ -831,11 +657,23 @@ static const struct test {
     { "memmap", "memmap.sums", memmap_sums },
     { "memmap", "memmap.rebuild", memmap_rebuild },
     { "memmap", "memmap.pool", memmap_pool },
-    { "pmm", "pmm.orders", pmm_orders },
-    { "pmm", "pmm.wants", pmm_wants },
-    { "pmm", "pmm.place", pmm_place },
-    { "pmm", "pmm.low", pmm_low },
-    { "pmm", "pmm.reclaimed", pmm_reclaimed },
+    { "pmm", "pmm.orders", selftest_pmm_orders },
+    { "pmm", "pmm.wants", selftest_pmm_wants },
+    { "pmm", "pmm.place", selftest_pmm_place },
+    { "pmm", "pmm.low", selftest_pmm_low },
+    { "pmm", "pmm.reclaimed", selftest_pmm_reclaimed },
+    { "pmm", "pmm.batches", selftest_pmm_batches },
+    { "pmm", "pmm.zeroed", selftest_pmm_zeroed },
+    { "pmm", "pmm.tally", selftest_pmm_tally },
+    { "pmm", "pmm.model", selftest_pmm_model },
+    { "pmm", "pmm.exhaust", selftest_pmm_exhaust },
+    { "pmm", "pmm.retire", selftest_pmm_retire },
+    { "pmm", "pmm.hook", selftest_pmm_hook },
+    { "pmm", "pmm.steps", selftest_pmm_steps },
+    { "pmm", "pmm.interrupts", selftest_pmm_interrupts },
+    { "frames", "frames.entry", selftest_frames_entry },
+    { "frames", "frames.window", selftest_frames_window },
+    { "frames", "frames.memory", selftest_frames_memory },
     { "paging", "paging.rights", paging_rights },
     { "paging", "paging.refusals", paging_refusals },
     { "paging", "paging.split", paging_split },
@@ -854,6 +692,15 @@ static const struct test {
     { "kernel", "kernel.checks", check_everything },
 };
 
+/* Frames that are free, or that the pool has turned into records of its own, which it keeps. */
+static uint64_t count_frames(void)
+{
+    struct pmm_stats s;
+
+    pmm_get_stats(vm_pmm, &s);
+    return s.free_frames + s.record_frames;
+}
+
 /* Run one test and say how it went. */
 static bool run_test(const struct test *t, uint64_t seed)
 {
@@ -861,11 +708,11 @@ static bool run_test(const struct test *t, uint64_t seed)
     const char *broken = NULL;
 
     for (unsigned i = 0; i < 2 && broken == NULL; i++) {
-        uint64_t before = pmm_free_frames(vm_pmm), after;
+        uint64_t before = count_frames(), after;
 
         rng.state = seed; /* each test alone does what it does among all */
         broken = t->run();
-        after = pmm_free_frames(vm_pmm);
+        after = count_frames();
         if (after == before) {
             break;
         }
@@ -919,8 +766,8 @@ MONITOR_COMMAND(selftest) = {
     .name = "selftest",
     .args = "[-s SEED] [NAME]",
     .brief = "allocate, map, write, verify and free on the live kernel",
-    .help = "NAME is a test or a group: memmap, pmm, paging, heap, vmalloc, kernel. Every\n"
-            "test must leave as many free frames as it found. Each prints \"ok\" or \"FAIL\"\n"
-            "with the reason; what is random follows the seed.\n",
+    .help = "NAME is a test or a group: memmap, pmm, frames, paging, heap, vmalloc,\n"
+            "kernel. Every test must leave as many free frames as it found. Each prints\n"
+            "\"ok\" or \"FAIL\" with the reason; what is random follows the seed.\n",
     .run = cmd_selftest,
 };
