@@ -6,6 +6,8 @@
  * here: on hardware take the best of a few runs; under QEMU with -icount the figure is the number
  * of instructions, and repeats.
  */
+#include "monitor/bench.h"
+
 #include "clock.h"
 #include "cpu/asm.h"
 #include "lib/console.h"
@@ -32,7 +34,7 @@ struct bench {
 static bool frames_of_order(unsigned order, unsigned *count)
 {
     for (unsigned i = 0; i < ROUNDS; i++) {
-        pfn_t pfn = pmm_get(vm_pmm, order);
+        pfn_t pfn = pmm_get(vm_pmm, order, 0);
 
         if (pfn_is_none(pfn)) {
             return false;
@@ -108,7 +110,7 @@ static bool map_and_unmap(pfn_t pfn, uint64_t nbytes)
 
 static bool map_order(unsigned order, unsigned *count)
 {
-    pfn_t pfn = pmm_get(vm_pmm, order);
+    pfn_t pfn = pmm_get(vm_pmm, order, 0);
     bool good = !pfn_is_none(pfn) && map_and_unmap(pfn, MM_PAGE_SIZE << order);
 
     if (!pfn_is_none(pfn)) {
@@ -156,7 +158,7 @@ static bool bench_walk(unsigned *count)
 /* Both page operations on one pair of frames: what is measured is the copy, not cache misses. */
 static bool on_two_pages(void (*fn)(void *a, void *b), unsigned *count)
 {
-    pfn_t pfn = pmm_get(vm_pmm, 1);
+    pfn_t pfn = pmm_get(vm_pmm, 1, 0);
     char *p;
 
     if (pfn_is_none(pfn)) {
@@ -243,6 +245,14 @@ static int cmd_bench(int argc, char **argv)
         any = true;
         good = run_bench(&benches[i]) && good;
     }
+    if (a.n == 0 || strcmp(a.operand[0], "pmm") == 0) {
+        kputs(any ? "\n" : "");
+        any = true;
+        if (!bench_pmm()) {
+            kputs(STYLE_BAD "pmm: out of memory" STYLE_OFF "\n");
+            good = false;
+        }
+    }
     if (!any) {
         return args_fail(&a, "there is no measurement \"%s\"", a.operand[0]);
     }
@@ -255,7 +265,8 @@ MONITOR_COMMAND(bench) = {
     .name = "bench",
     .args = "[NAME]",
     .brief = "what the basic operations cost, in cycles",
-    .help = "NAME is one line of the table. Emulated cycles say nothing about real ones,\n"
+    .help = "NAME is one line of the table, or pmm: the frame allocator at more work, beside a\n"
+            "plain bitmap with a lock. Emulated cycles say nothing about real ones,\n"
             "but under -icount shift=0 they are instructions, which repeat from run to run.\n",
     .run = cmd_bench,
 };
