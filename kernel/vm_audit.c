@@ -20,8 +20,9 @@ enum rule {
     RULE_TEXT_ALIAS,
     RULE_GUARDS,
     RULE_IMAGE,
+    RULE_FRAMES,
 };
-_Static_assert(RULE_IMAGE + 1 == VM_AUDIT_RULES, "every rule has a line");
+_Static_assert(RULE_FRAMES + 1 == VM_AUDIT_RULES, "every rule has a line");
 
 static const char *const rule_words[VM_AUDIT_RULES] = {
     [RULE_WX] = "no page is both writable and executable",
@@ -32,6 +33,7 @@ static const char *const rule_words[VM_AUDIT_RULES] = {
     [RULE_TEXT_ALIAS] = "kernel text and read-only data have no writable alias",
     [RULE_GUARDS] = "the guard page below every stack is absent",
     [RULE_IMAGE] = "the kernel image has exactly the rights of its sections",
+    [RULE_FRAMES] = "the frame table is mapped where it should be, and only there",
 };
 
 struct audit {
@@ -39,6 +41,7 @@ struct audit {
     uint64_t image_pa;
     struct pt_range *outside; /* ranges outside the direct map */
     uint64_t noutside, max_outside;
+    uint64_t table_bytes; /* mapped in the window of the frame table */
 };
 
 static void judge(struct audit *a, enum rule rule, bool ok, uint64_t va)
@@ -78,6 +81,23 @@ static void judge_image(struct audit *a, const struct pt_range *r)
     }
 }
 
+/* Every page of the window that is mapped should be, to a frame that is in use for nothing else. */
+static void judge_frames(struct audit *a, const struct pt_range *r)
+{
+    const unsigned rights = PT_WRITE | PT_USER | PT_TYPE_MASK;
+
+    a->table_bytes += r->nbytes;
+    for (uint64_t done = 0; done < r->nbytes; done += MM_PAGE_SIZE) {
+        pfn_t pfn = pfn_of_pa(pa_make(r->pa.v + done));
+
+        judge(a, RULE_FRAMES,
+              frames_is_backed(&vm_frames, r->va + done - vm_layout.frames_va) &&
+                  (r->flags & rights) == (PT_WRITE | PT_WB) && pmm_covers(vm_pmm, pfn) &&
+                  !pmm_is_free(vm_pmm, pfn),
+              r->va + done);
+    }
+}
+
 static bool judge_range(void *ctx, const struct pt_range *r)
 {
     struct audit *a = ctx;
@@ -98,6 +118,9 @@ static bool judge_range(void *ctx, const struct pt_range *r)
     }
     if (r->va >= vm_layout.image_va) {
         judge_image(a, r);
+    }
+    if (r->va - vm_layout.frames_va < vm_layout.frames_bytes) {
+        judge_frames(a, r);
     }
     return true;
 }
@@ -127,6 +150,7 @@ unsigned vm_audit(struct vm_audit_line lines[VM_AUDIT_RULES])
 {
     struct pagetable live = vm_live();
     struct audit a = { .lines = lines };
+    struct frames_stats frames;
     struct pt_walk w;
     unsigned broken = 0;
 
@@ -146,6 +170,8 @@ unsigned vm_audit(struct vm_audit_line lines[VM_AUDIT_RULES])
     if (a.outside != NULL) {
         pt_for_each_table(&live, judge_table, &a);
     }
+    frames_get_stats(&vm_frames, &frames);
+    judge(&a, RULE_FRAMES, a.table_bytes == frames.backed_bytes, vm_layout.frames_va);
     pt_walk(&live, 0, &w);
     judge(&a, RULE_NULL, !w.present, 0);
     for (unsigned i = 0; i < CPU_NSTACKS; i++) {
