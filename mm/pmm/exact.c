@@ -357,6 +357,7 @@ static bool give_plane(struct pmm *p, uint64_t s, const struct span *avoid)
     if (old != 0) {
         each_piece(p, old, old + RECORD_FRAMES, unhold);
         p->records -= RECORD_FRAMES;
+        forget_refusals(p);
     }
     return true;
 }
