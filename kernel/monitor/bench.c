@@ -265,8 +265,8 @@ MONITOR_COMMAND(bench) = {
     .name = "bench",
     .args = "[NAME]",
     .brief = "what the basic operations cost, in cycles",
-    .help = "NAME is one line of the table, or pmm: the frame allocator at more work, beside a\n"
-            "plain bitmap with a lock. Emulated cycles say nothing about real ones,\n"
-            "but under -icount shift=0 they are instructions, which repeat from run to run.\n",
+    .help = "NAME is one line of the table, or pmm: the frame allocator at more work, beside\n"
+            "a plain bitmap with a lock. Emulated cycles say nothing about real ones, but\n"
+            "under -icount shift=0 they are instructions, which repeat from run to run.\n",
     .run = cmd_bench,
 };

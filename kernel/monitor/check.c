@@ -87,7 +87,7 @@ MONITOR_COMMAND(check) = {
     .args = "",
     .brief = "verify the invariants of every structure",
     .help = "The memory map, the frame pools and the frame table, both sets of page tables,\n"
-            "kmalloc's heap, and vmalloc's ranges: each has a check of every invariant that its "
-            "source states.\n",
+            "kmalloc's heap, and vmalloc's ranges: each has a check of every invariant that\n"
+            "its source states.\n",
     .run = cmd_check,
 };

@@ -422,8 +422,8 @@ MONITOR_COMMAND(frames) = {
             "  at     what the frame was in firmware's map, and what it is now\n"
             "  who    which function took the frame (a build with PMM_DEBUG)\n"
             "  drain  give back the frames that this processor keeps at hand\n"
-            "  test   [ADDR [SIZE]] [seed=N] [passes=N] [faulty=ADDR:MASK]: test what is free,\n"
-            "         take what fails out of service; faulty plays stuck bits\n"
+            "  test   [ADDR [SIZE]] [seed=N] [passes=N] [faulty=ADDR:MASK]: test what is\n"
+            "         free, take out of service what fails; faulty plays stuck bits\n"
             "ADDR is physical.\n",
     .run = cmd_frames,
 };

@@ -4,13 +4,14 @@ One machine serves all tests but the last ones, which end theirs.
 """
 
 import re
+import time
 
 import pytest
 
 GUEST = dict(mem="256M")
 
-COMMANDS = ("alloc audit bench boot check clear cpu crash echo frames free heap help log memmap "
-            "pagetables peek poke poweroff reboot runtime selftest walk").split()
+COMMANDS = ("alloc audit bench boot check clear cpu crash demo echo frames free heap help log "
+            "memmap pagetables peek poke poweroff reboot runtime selftest walk").split()
 PAGE = 4096
 CTRL_A, CTRL_C, CTRL_D, CTRL_E, CTRL_K, CTRL_U, CTRL_W = "\x01", "\x03", "\x04", "\x05", "\x0b", \
     "\x15", "\x17"
@@ -53,7 +54,8 @@ def test_help_explains(guest, command):
 
 
 def test_lists_and_helps_fit_80_columns(guest):
-    for line in ["help", "memmap", "memmap -s", "frames", "pagetables", "audit", "heap", "cpu",
+    for line in ["help", "memmap", "memmap -s", "frames", "frames map", "frames map 0 1m",
+                 "frames at 0x1000", "frames drain", "bench pmm", "pagetables", "audit", "heap", "cpu",
                  "check", "crash", "walk kfree", "peek kfree", "peek kfree -q", "bench walk"]:
         wide = [row for row in guest.cmd(line).splitlines() if len(row) > 80]
         assert not wide, f"{line}: {wide}"
@@ -84,7 +86,8 @@ def test_clear_clears(guest):
 
 BAD = {
     "memmap": ["-x", "-rs", "-r -s", "-s -f", "5"],
-    "frames": ["5", "-a"],
+    "frames": ["5", "-a", "at", "at x", "at 1 2", "at 0x10000000000000", "who", "map x",
+               "map 0 0", "map 1 2 3", "drain 1"],
     "walk": ["", "1 2", "-x", "nosuchfunction", "12q", "0x", "kfree+", "kfree+z"],
     "pagetables": ["-x", "1"],
     "audit": ["1"],
@@ -130,7 +133,7 @@ def test_editing_keys(guest):
 def test_tab_completes_commands(guest):
     assert guest.cmd("ech\t hello").endswith("hello\n")
     assert guest.cmd("help aud\t").startswith("usage: audit\n")
-    assert guest.cmd("echo a; aud\t").endswith("audit: 8 rules hold, 0 broken\n")
+    assert guest.cmd("echo a; aud\t").endswith("audit: 9 rules hold, 0 broken\n")
 
 
 def test_history(guest):
@@ -194,34 +197,153 @@ def test_memmap_findings(guest):
     assert number(text, r"^(\d+) findings") == len(named)
 
 
+SIZE = r"([\d.]+ [KMGT]?i?B|-)"
+UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def nbytes(text):
+    """About as many bytes as a size says; it has one digit behind the point."""
+    return 0 if text == "-" else float(text.split()[0]) * UNITS[text.split()[1]]
+
+
+def near(a, b, n=1):
+    """Are these sums of `n` sizes, each cut off, the same?"""
+    return abs(a - b) <= n * 0.11 * (1 << 20)
+
+
 def frames(g):
     text = g.cmd("frames")
-    names = ["total", "free", "used", "largest run", "below 1 MiB", "  of it free"]
-    values = {name: number(text, rf"^{name} +(\d+) frames") for name in names}
-    values["blocks"] = [tuple(map(int, r)) for r in
-                        rows(text, r" +(\d+) +[\d.]+ \w+ +(\d+) +(\d+) +[\d.]+ \w+")]
+    general = re.search(rf"^general +{SIZE} +{SIZE} +{SIZE} +{SIZE} +{SIZE} +{SIZE}$", text, re.M)
+    assert general, text
+    values = dict(zip(["total", "free", "used", "held", "bad", "run"],
+                      map(nbytes, general.groups())))
+    table = text[text.index("general: free blocks"):text.index("in no free 2 MiB block")]
+    values["orders"] = {int(order): int(n) for order, n in
+                        re.findall(r"(\d+) +[\d.]+ [KMG]iB +(\d+) +(?:[\d.]+ [KMG]iB|-)", table)}
+    values["frames"] = sum(n << order for order, n in values["orders"].items())
+    values["text"] = text
     return values
 
 
 def test_frames_add_up(guest):
     f = frames(guest)
-    assert f["free"] + f["used"] == f["total"]
-    assert 240 << 8 < f["total"] <= 256 << 8
-    assert f["free"] > f["total"] // 2
-    assert [order for order, _, _ in f["blocks"]] == list(range(19))
-    assert all(n == blocks << order for order, blocks, n in f["blocks"])
-    assert sum(n for _, _, n in f["blocks"]) == f["free"]
-    assert 0 < f["largest run"] <= f["free"]
-    assert f["  of it free"] <= f["below 1 MiB"] <= 256
+    assert sorted(f["orders"]) == list(range(19))
+    assert near(f["free"], f["frames"] * PAGE)
+    assert near(f["total"], f["free"] + f["used"] + f["held"], 3)
+    assert 240 << 20 < f["total"] <= 256 << 20 and f["free"] > f["total"] / 2
+    assert 0 < f["run"] <= f["free"] and f["bad"] == 0
+    assert "\nout of service: nothing\n" in f["text"]
+    assert re.search(r"^  0  general +\d+ +\d+ +\d+ +\d+$", f["text"], re.M)
+    assert re.search(rf"^low +{SIZE}", f["text"], re.M)
+
+
+def test_frames_know_what_they_were(guest):
+    """What became of each type adds up to what firmware gave of it, and to what the pools have."""
+    text = frames(guest)["text"]
+    fates = {name: list(map(nbytes, sizes)) for name, *sizes in
+             rows(text[text.index("firmware's type"):], rf"(\S.*?) +{SIZE} +{SIZE} +{SIZE} +{SIZE} +{SIZE}")}
+    for name, (total, *parts) in fates.items():
+        assert near(total, sum(parts), 5), name
+    given = {name: int(pages) * PAGE for name, _, pages in
+             rows(guest.cmd("memmap -s").split("\n\n")[0], r"(\S.*?) +(\d+) +(\d+) +[\d.]+ \w+")}
+    given.pop("in all")
+    for name, pages in given.items():
+        assert near(pages, fates[name][0]), name
+    assert fates["RuntimeServicesData"][4] == fates["RuntimeServicesData"][0] > 0
+    assert fates["ACPIReclaim"][3] == fates["ACPIReclaim"][0] > 0
+    assert fates["BootServicesData"][1] > 0.9 * fates["BootServicesData"][0]
+    general, low = (nbytes(re.search(rf"^{pool} +{SIZE}", text, re.M)[1])
+                    for pool in ("general", "low"))
+    assert near(general + low, sum(sum(f[1:4]) for f in fates.values()), 3 * len(fates))
+
+
+def test_frames_at(guest):
+    text = guest.cmd("frames at 0")
+    assert text.startswith("frame 0x0, 0x0..0x1000\n") and text.endswith("pool:     none\n")
+    text = guest.cmd("frames at 0x5123")
+    assert "frame 0x5, 0x5000..0x6000\nfirmware: Conventional, descriptor #" in text
+    assert "region:   free, " in text and "pool:     low\nstate:    free\n" in text
+    assert "region:   none\npool:     none\n" in guest.cmd("frames at 0xfffffffffffff")
+    physical = number(guest.cmd("walk kfree"), r"^physical 0x([0-9a-f]+)", 16)
+    text = guest.cmd(f"frames at {physical:#x}")
+    assert "firmware: LoaderData, descriptor #" in text  # the stub's arena, claimed since
+    assert "claimed by Plat\npool:     general\nstate:    held\n" in text
+    (identity, address), = rows(guest.cmd("alloc -f 3"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    physical = number(guest.cmd(f"walk 0x{address}"), r"^physical 0x([0-9a-f]+)", 16)
+    assert "state:    in use\n" in guest.cmd(f"frames at {physical + 5 * PAGE:#x}")
+    assert "does not note who takes frames" in guest.cmd(f"frames who {physical:#x}")
+    guest.cmd(f"free {identity}")
+    assert "state:    free\n" in guest.cmd(f"frames at {physical:#x}")
+
+
+def drawing(text):
+    """{address of a line: its 64 characters}, and the bytes that a character stands for."""
+    cell = nbytes(re.match(rf"a character is {SIZE}, a line {SIZE}\n", text)[1])
+    lines = {int(at, 16): cells for at, cells in rows(text, r"([0-9a-f]{12}) (.{64})")}
+    return int(cell), lines
+
+
+def test_frames_map_draws_all_memory(guest):
+    text = guest.cmd("frames map")
+    cell, lines = drawing(text)
+    assert cell == 256 << 10 and 10 < len(lines) <= 16
+    assert all(at % (64 * cell) == 0 for at in lines)
+    everything = "".join(lines.values())
+    assert everything.count(".") > len(everything) / 2
+    for letter, name in [(".", "free"), ("#", "in use"), ("K", "kernel's own"),
+                         ("R", "runtime services"), ("N", "ACPI NVS")]:
+        assert letter in everything and f"{letter} {name}" in text, name
+    assert b"\x1b[30;42m" in guest.last_raw
+    # Each region of a whole character or more is where it should be.
+    letters = {"runtime data": "R", "runtime code": "R", "ACPI NVS": "N"}
+    for base, end, kind in regions(guest):
+        for at in range(-(-base // cell) * cell, end - cell + 1, cell):
+            line = at // (64 * cell) * 64 * cell
+            if kind in letters and line in lines:
+                assert lines[line][(at - line) // cell] == letters[kind], hex(at)
+
+
+def test_frames_map_of_a_part(guest):
+    (identity, address), = rows(guest.cmd("alloc -f 6"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    physical = number(guest.cmd(f"walk 0x{address}"), r"^physical 0x([0-9a-f]+)", 16)
+    cell, lines = drawing(guest.cmd(f"frames map {physical:#x} 256k"))
+    assert (cell, lines) == (PAGE, {physical: "#" * 64})
+    guest.cmd(f"free {identity}")
+    assert drawing(guest.cmd(f"frames map {physical:#x} 256k"))[1] == {physical: "." * 64}
+    cell, lines = drawing(guest.cmd(f"frames map {physical:#x}"))
+    assert cell == PAGE and list(lines) == [physical + i * 64 * PAGE for i in range(16)]
+    text = guest.cmd("frames map 0 1024t")
+    assert drawing(text) == drawing(guest.cmd("frames map"))
+    assert re.search(r"^ +: \d+\.\d TiB without memory$", text, re.M)
+    text = guest.cmd("frames map 0xfee00000 64k")
+    assert text == "a character is 4.0 KiB, a line 256.0 KiB\n           : 64.0 KiB without memory\n"
+
+
+def test_frames_drain(guest):
+    guest.cmd("alloc -f 0; free -a")
+    given = number(guest.cmd("frames drain"), r"^general +CPU 0 gave (\d+) frames back$")
+    assert given > 0  # those that were zeroed ahead while we typed, if no others
+    assert "BROKEN" not in guest.cmd("check")
+
+
+def test_idle_processor_keeps_no_frames(guest):
+    """A second after the last key the cache goes back; the next key finds it empty and fills it."""
+    blocks = r"^  0  general +\d+ +\d+ +\d+ +(\d+)$"
+    before = number(guest.cmd("frames"), blocks)  # which empties it, too
+    guest.cmd("echo")
+    time.sleep(3)
+    guest.cmd("echo")
+    assert number(guest.cmd("frames"), blocks) >= before + 2
+    assert "BROKEN" not in guest.cmd("check")
 
 
 def test_frames_given_and_returned_show(guest):
-    before = frames(guest)["free"]
+    before = frames(guest)["frames"]
     held = guest.cmd("alloc -f 9")
     identity = number(held, r"^ *(\d+)  ")
-    assert frames(guest)["free"] == before - 512
+    assert frames(guest)["frames"] == before - 512
     assert f"{identity}: 2.0 MiB given back, contents intact" in guest.cmd(f"free {identity}")
-    assert frames(guest)["free"] == before
+    assert frames(guest)["frames"] == before
 
 
 # ---- translations --------------------------------------------------------------------------------
@@ -296,9 +418,27 @@ def test_pagetables_of_runtime_services(guest):
 @pytest.mark.quick
 def test_audit_is_clean(guest):
     text = guest.cmd("audit")
-    assert text.endswith("audit: 8 rules hold, 0 broken\n")
-    assert len(rows(text, r"(ok) +[1-9]\d*  \S.+")) == 8
+    assert text.endswith("audit: 9 rules hold, 0 broken\n")
+    assert len(rows(text, r"(ok) +[1-9]\d*  \S.+")) == 9
     assert "BROKEN" not in text
+
+
+def test_frame_table(guest):
+    """Nothing of it is there until an entry is wanted; then what is mapped is what it says."""
+    text = guest.cmd("frames at 0x200000")
+    if "entry:    none" in text:  # else another test has run `selftest`
+        assert "frame table: nobody has wanted" in guest.cmd("frames")
+        assert "frame table" not in guest.cmd("pagetables")
+    assert guest.cmd("selftest frames").endswith("3 passed, 0 failed\n")
+    entry = number(guest.cmd("frames at 0x200000"), r"^entry:    0x([0-9a-f]+), 0 references$", 16)
+    assert entry == number(guest.cmd("frames at 0x201000"), r"^entry:    0x([0-9a-f]+),", 16) - 16
+    assert f"0x{entry:x}: frame table, entry of frame 0x200\n" in guest.cmd(f"walk {entry:#x}")
+    pages = rows(guest.cmd("pagetables"),
+                 r"[0-9a-f]{16} [0-9a-f]{12} +([\d.]+ \w+)  \d \w+  rw- g wb  frame table")
+    said = re.search(rf"^frame table: {SIZE}, the entries of 1 GiB$", guest.cmd("frames"), re.M)
+    assert near(sum(nbytes(size) for size, in pages), nbytes(said[1]), 1 + len(pages))
+    assert near(nbytes(said[1]), 1 << 20)  # of a machine with 256 MiB, holes apart
+    assert "entry:" not in guest.cmd("frames at 0xfffffffff000")
 
 
 # ---- allocations ---------------------------------------------------------------------------------
@@ -480,7 +620,7 @@ def test_runtime(guest):
 def test_check(guest):
     text = guest.cmd("check")
     assert [name for name, in rows(text, r"ok      (.+)")] == [
-        "memmap", "frames", "pagetables", "runtime tables", "heap", "vmalloc"]
+        "memmap", "frames", "frame table", "pagetables", "runtime tables", "heap", "vmalloc"]
     assert "BROKEN" not in text
 
 
@@ -490,7 +630,7 @@ def test_selftest(guest):
     passed = rows(text, r"ok (\S+) +\d+ us")
     assert text.endswith(f"\nselftest: {len(passed)} passed, 0 failed\n"), text
     groups = {name.split(".")[0] for name, in passed}
-    assert groups == {"memmap", "pmm", "paging", "heap", "vmalloc", "kernel"}
+    assert groups == {"memmap", "pmm", "frames", "paging", "heap", "vmalloc", "kernel"}
     assert guest.cmd("audit").endswith("0 broken\n")
 
 
@@ -507,6 +647,11 @@ def test_bench(guest):
     assert len(figures) == 10
     assert all(int(cycles) > 0 and int(times) >= 1000 for _, cycles, _, times in figures)
     assert "under QEMU with -icount shift=0 these\nare instructions" in text
+    row = r"(\S.*?) {2,}(\d+) +(\d+)(?: +[\d.]+)?"
+    pmm = {name: (int(pool), int(bitmap)) for name, pool, bitmap in
+           rows(text[text.index("\nframes of "):], row)}
+    assert len(pmm) == 10 and all(a > 0 and b > 0 for a, b in pmm.values())
+    assert len({*pmm["2 MiB, half of them pinned: blocks found"]}) == 1  # all of them, by both
     assert "BROKEN" not in guest.cmd("check")
 
 
