@@ -203,6 +203,23 @@ bool badram_add(struct badram *b, uint64_t base, uint64_t count)
     return true;
 }
 
+bool badram_add_frame(struct badram *b, uint64_t frame)
+{
+    unsigned near = 0;
+    uint64_t base, end;
+    bool exact = badram_add(b, frame, 1);
+
+    if (!exact) {
+        while (near + 1 < b->n && b->range[near + 1].base < frame) {
+            near++;
+        }
+        base = mm_min(b->range[near].base, frame);
+        end = mm_max(b->range[near].base + b->range[near].count, frame + 1);
+        b->range[near] = (struct badram_range){ base, end - base };
+    }
+    return exact;
+}
+
 uint64_t badram_frames(const struct badram *b)
 {
     uint64_t n = 0;

@@ -38,6 +38,12 @@ struct badram_pair {
  */
 MM_MUST_CHECK bool badram_add(struct badram *b, uint64_t base, uint64_t count);
 
+/*
+ * Add a frame below 2^52, whatever happens: where there is no room for another range, the one below
+ * it, or else the one above, grows until it reaches the frame. False then: good frames came in.
+ */
+MM_MUST_CHECK bool badram_add_frame(struct badram *b, uint64_t frame);
+
 /* Frames in all. */
 uint64_t badram_frames(const struct badram *b);
 

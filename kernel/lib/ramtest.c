@@ -93,41 +93,48 @@ static uint64_t mix(uint64_t z)
     return z ^ z >> 31;
 }
 
-/* What step `s` writes to the word at `addr`. */
-static uint64_t word_of(const struct step *s, uint64_t seed, uint64_t addr)
+/* What step `s` writes to the line at `addr`. */
+static void make_line(const struct step *s, uint64_t seed, uint64_t addr,
+                      uint64_t line[RAMTEST_LINE_WORDS])
 {
-    uint64_t i = addr / 8, v = 0;
+    uint64_t flip = s->inverted ? UINT64_MAX : 0;
 
-    switch (s->pattern) {
-    case SOLID:
-        break;
-    case ADDRESS:
-        v = addr;
-        break;
-    case CHECKER:
-        v = checkers[s->turn] ^ (0 - (i & 1));
-        break;
-    case WALKING:
-        v = UINT64_C(1) << (i % RAMTEST_LINE_WORDS + s->turn * RAMTEST_LINE_WORDS);
-        break;
-    case RANDOM:
-        v = mix(seed + addr);
-        break;
+    for (unsigned i = 0; i < RAMTEST_LINE_WORDS; i++) {
+        uint64_t v = 0;
+
+        switch (s->pattern) {
+        case SOLID:
+            break;
+        case ADDRESS:
+            v = addr + 8 * i;
+            break;
+        case CHECKER:
+            v = i % 2 == 0 ? checkers[s->turn] : ~checkers[s->turn];
+            break;
+        case WALKING:
+            v = UINT64_C(1) << (i + s->turn * RAMTEST_LINE_WORDS);
+            break;
+        case RANDOM:
+            v = mix(seed + addr + 8 * i);
+            break;
+        }
+        line[i] = v ^ flip;
     }
-    return s->inverted ? ~v : v;
 }
 
 static void verify(const struct run *r, uint64_t addr)
 {
-    uint64_t line[RAMTEST_LINE_WORDS];
+    uint64_t wrote[RAMTEST_LINE_WORDS], line[RAMTEST_LINE_WORDS], wrong = 0;
 
+    make_line(&r->old, r->seed, addr, wrote);
     r->ops->read(r->ctx, addr, line);
     for (unsigned i = 0; i < RAMTEST_LINE_WORDS; i++) {
-        uint64_t wrote = word_of(&r->old, r->seed, addr + 8 * i);
+        wrong |= line[i] ^ wrote[i];
+    }
+    for (unsigned i = 0; wrong != 0 && i < RAMTEST_LINE_WORDS; i++) {
+        const struct ramtest_fault f = { addr + 8 * i, wrote[i], line[i], names[r->old.pattern] };
 
-        if (line[i] != wrote) {
-            const struct ramtest_fault f = { addr + 8 * i, wrote, line[i], names[r->old.pattern] };
-
+        if (line[i] != wrote[i]) {
             r->ops->fault(r->ctx, &f);
         }
     }
@@ -137,10 +144,16 @@ static void fill(const struct run *r, const struct step *s, uint64_t addr)
 {
     uint64_t line[RAMTEST_LINE_WORDS];
 
-    for (unsigned i = 0; i < RAMTEST_LINE_WORDS; i++) {
-        line[i] = word_of(s, r->seed, addr + 8 * i);
-    }
+    make_line(s, r->seed, addr, line);
     r->ops->write(r->ctx, addr, line);
+}
+
+/* False if the pass is to end. */
+static bool report(const struct run *r, const char *pattern)
+{
+    const struct ramtest_progress p = { pattern, r->done, r->all };
+
+    return r->ops->progress(r->ctx, &p);
 }
 
 /*
@@ -157,11 +170,11 @@ static bool take_step(struct run *r, const struct step *s)
 
         for (uint64_t at = 0; at < span->nbytes; at += RAMTEST_LINE_BYTES) {
             uint64_t addr = span->base + (down ? span->nbytes - RAMTEST_LINE_BYTES - at : at);
-            const struct ramtest_progress p = { name, r->done, r->all };
 
-            if (r->done++ % RAMTEST_REPORT_LINES == 0 && !r->ops->progress(r->ctx, &p)) {
+            if (r->done % RAMTEST_REPORT_LINES == 0 && !report(r, name)) {
                 return false;
             }
+            r->done++;
             if (!first) {
                 verify(r, addr);
             }

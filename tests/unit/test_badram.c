@@ -45,7 +45,9 @@ static void assert_same(void)
         if (i < list.n && f >= list.range[i].base + list.range[i].count) {
             i++;
         }
-        assert_int_equal(set[f], i < list.n && f >= list.range[i].base);
+        if (set[f] != (i < list.n && f >= list.range[i].base)) {
+            fail_msg("frame %u", f);
+        }
     }
 }
 
@@ -75,7 +77,9 @@ static unsigned assert_covered(void)
     for (uint64_t f = 0; f < 4 * FRAMES; f++) {
         bool bad = f < FRAMES && set[f], matched = matches(n, f);
 
-        assert_true(matched || !bad);
+        if (bad && !matched) {
+            fail_msg("frame %llu", (unsigned long long)f);
+        }
         seen += matched && !bad;
     }
     assert_int_equal(seen, extra);
@@ -129,6 +133,26 @@ static void test_full(void **state)
     add(6, 2);
     assert_same();
     assert_int_equal(list.n, BADRAM_MAX - 1);
+
+    /* A frame always finds a place: the range below it grows, or the first one downwards. */
+    clear();
+    for (unsigned i = 0; i < BADRAM_MAX; i++) {
+        assert_true(badram_add_frame(&list, 100 + 10 * i));
+        set[100 + 10 * i] = true;
+    }
+    assert_same();
+    assert_true(badram_add_frame(&list, 120)); /* is there already */
+    assert_true(badram_add_frame(&list, 131)); /* touches */
+    assert_false(badram_add_frame(&list, 144));
+    assert_false(badram_add_frame(&list, 50));
+    assert_false(badram_add_frame(&list, FRAMES - 1));
+    memset(&set[131], true, 1);
+    memset(&set[140], true, 5);
+    memset(&set[50], true, 50);
+    memset(&set[100 + 10 * (BADRAM_MAX - 1)], true, FRAMES - 100 - 10 * (BADRAM_MAX - 1));
+    assert_sound(badram_check(&list));
+    assert_same();
+    assert_int_equal(list.n, BADRAM_MAX);
 }
 
 static void test_adding_at_random(void **state)
@@ -282,8 +306,8 @@ static void test_near_the_minimum(void **state)
     assert_int_equal(tail, 1 << 16);
 
     for (unsigned members = 1; members < 1 << 16; members++) {
+        unsigned ours, matched = 0;
         uint64_t extra;
-        unsigned ours;
 
         list.n = 0;
         for (unsigned f = 0; f < 16; f++) {
@@ -294,8 +318,9 @@ static void test_near_the_minimum(void **state)
         ours = badram_cover(&list, pairs, &extra);
         assert_int_equal(extra, 0);
         for (unsigned f = 0; f < 17; f++) {
-            assert_int_equal(matches(ours, f), f < 16 && (members >> f & 1) != 0);
+            matched |= (unsigned)matches(ours, f) << f;
         }
+        assert_int_equal(matched, members);
         assert_true(ours >= least[members]);
         above += ours > least[members];
         worst = ours - least[members] > worst ? ours - least[members] : worst;
@@ -315,6 +340,21 @@ static void test_too_many_for_exact_pairs(void **state)
     uint64_t extra;
 
     (void)state;
+    /* Numbers with an even number of ones: no two of them have room in a larger cube. */
+    clear();
+    for (unsigned f = 0; f < 128; f++) {
+        if (__builtin_popcount(f) % 2 == 0) {
+            add(f, 1);
+        }
+    }
+    assert_int_equal(assert_covered(), BADRAM_MAX_PAIRS);
+    assert_int_equal(badram_cover(&list, pairs, &extra), BADRAM_MAX_PAIRS);
+    assert_int_equal(extra, 0);
+    add(0x81, 1);
+    assert_covered();
+    assert_true(badram_cover(&list, pairs, &extra) < BADRAM_MAX_PAIRS);
+    assert_true(extra > 0);
+
     for (unsigned round = 0; round < 20; round++) {
         clear();
         for (unsigned i = 0; i < BADRAM_MAX; i++) {

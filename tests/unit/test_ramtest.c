@@ -269,6 +269,9 @@ static void test_patterns(void **state)
         uint64_t w = index_of(few_word(i));
 
         assert_int_equal(record[6][w], few_word(i));
+        for (unsigned k = 8; k <= 19 && i % 2 == 0; k++) {
+            assert_int_equal(record[k][w + 1], ~record[k][w]);
+        }
         for (unsigned a = 0; a < 64; a++) {
             for (unsigned b = 0; b < 64; b++) {
                 bool differ = false;
