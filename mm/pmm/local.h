@@ -31,6 +31,11 @@ static inline void local_or(_Atomic uint64_t *w, uint64_t mask)
     __asm__ volatile("orq %1, %0" : "+m"(*w) : "r"(mask) : "cc", "memory");
 }
 
+static inline void local_add(_Atomic int64_t *w, int64_t n)
+{
+    __asm__ volatile("addq %1, %0" : "+m"(*w) : "er"(n) : "cc", "memory");
+}
+
 #else
 
 static inline void local_and(_Atomic uint64_t *w, uint64_t mask)
@@ -41,6 +46,11 @@ static inline void local_and(_Atomic uint64_t *w, uint64_t mask)
 static inline void local_or(_Atomic uint64_t *w, uint64_t mask)
 {
     atomic_fetch_or_explicit(w, mask, memory_order_relaxed);
+}
+
+static inline void local_add(_Atomic int64_t *w, int64_t n)
+{
+    atomic_fetch_add_explicit(w, n, memory_order_relaxed);
 }
 
 #endif

@@ -2,8 +2,8 @@
  * pmm.c - the frame pool: getting and putting.
  *
  * What is kept. A bit a frame, five bits a block of 2 MiB, one a section of 1 GiB that is free as a
- * whole; no lists, no counters, no record of a frame. A free block is whatever aligned run of frames
- * is free, so that coalescing cannot be late. What a frame is, its block tells first:
+ * whole; no lists, no counters, no record of a frame. A free block is whatever aligned run of
+ * frames is free, so that coalescing cannot be late. What a frame is, its block tells first:
  *
  *     whole split kin    the block is
  *       1     0    0     FREE as a whole; its bits in the free plane say nothing
@@ -21,19 +21,19 @@
  * Most memory is given frame by frame, or by whole blocks. So the second plane, `multi`, is there
  * for sections only in which it says something; where it is not, it counts as zeros. A section gets
  * it at pmm_init(), or, when the first run of frames is to be taken from one of its blocks, out of
- * the pool: 8 frames for a GiB. That is what keeps metadata at one bit a frame, and still lets every
- * put be checked, always: that the frames are in use, that they are one allocation, that they were
- * given at all.
+ * the pool: 8 frames for a GiB. That is what keeps metadata at one bit a frame, and still lets
+ * every put be checked, always: that the frames are in use, that they are one allocation, that they
+ * were given at all.
  *
  * Who may do what at the same time is said in block.c: frames are taken from a block by its owner
  * only, and put by anybody. How an operation is kept from another's on the same cache, in stop.c.
  *
  * Single frames. A processor owns the block that it takes frames from, and takes them a word of 64
- * at a time: one atomic instruction, and the rest are hits in its slot, with plain ones. Frames that
- * are put go into a slot that has their word, else into the plane with one atomic instruction each;
- * but two in a row from one block make the processor its owner, and are gathered by words like
- * those it takes. So frames in somebody's hand lie in blocks with an owner only, and for all others
- * one look at the plane tells a frame that is put twice.
+ * at a time: one atomic instruction, and the rest are hits in its slot, with plain ones. Frames
+ * that are put go into a slot that has their word, else into the plane with one atomic instruction
+ * each; but two in a row from one block make the processor its owner, and are gathered by words
+ * like those it takes. So frames in somebody's hand lie in blocks with an owner only, and for all
+ * others one look at the plane tells a frame that is put twice.
  *
  * Which block. The one with the lowest address of those in use that have free frames, so that those
  * at the other end have time to become whole; only then one that is whole. But to look for the
@@ -42,8 +42,9 @@
  * the pool. Processors begin at sections far from each other.
  *
  * Runs of 2 to 256 frames come from blocks of their own, which a processor owns as it does the
- * others. If some blocks in use have no such run, a whole one is cut. Order 9 is one bit. All beyond
- * that, and whatever these quick ways do not find, is looked for with the pool stopped (exact.c).
+ * others. If some blocks in use have no such run, a whole one is cut. Order 9 is one bit. All
+ * beyond that, and whatever these quick ways do not find, is looked for with the pool stopped
+ * (exact.c).
  *
  * Refusals. What the quick ways do not find may be in the hands of another processor, or move while
  * we look. So nothing is refused before the pool has been stopped, all caches emptied and all of it
@@ -51,11 +52,11 @@
  * and putting a frame into an empty cache is no hit, so no put goes by unnoticed.
  *
  * Rejected: free lists threaded through frames (each put writes to a frame; a stray write breaks
- * the pool); a record for each frame, as Linux has (16 GiB for a TiB, written at start-up); counters
- * of free frames by block (one more cache line to share, and to be kept right); magazines of frames
- * (a put cannot be checked without writing to something shared); gathering every put (what is
- * gathered by others would have to be asked for at each put, or a frame put twice goes unnoticed
- * for a while).
+ * the pool); a record for each frame, as Linux has (16 GiB for a TiB, written at start-up);
+ * counters of free frames by block (one more cache line to share, and to be kept right); magazines
+ * of frames (a put cannot be checked without writing to something shared); gathering every put
+ * (what is gathered by others would have to be asked for at each put, or a frame put twice goes
+ * unnoticed for a while).
  *
  * Invariants: check.c has them, numbered.
  */
@@ -95,21 +96,35 @@ static void set_owned(struct pmm_cpu *c, unsigned use, uint64_t b)
     atomic_store_explicit(&c->block[use], b, memory_order_release);
 }
 
-/* Put the `count` frames of `mask`, of word `w` of block `b`, into the plane. Returns what is free
- * in the word then. */
+static _Noreturn __attribute__((noinline)) void blame_word(const struct pmm *p, uint64_t b,
+                                                           uint64_t w, uint64_t mask, uint64_t was,
+                                                           const void *site)
+{
+    uint64_t first = block_base(p, b) + w * 64;
+
+    bad_put(first + (unsigned)__builtin_ctzll(mask), count_bits(mask), site,
+            first + (unsigned)__builtin_ctzll(was & mask), "is free already");
+}
+
+/*
+ * Put the `count` frames of `mask`, of word `w` of block `b`, into the plane. Returns what is free
+ * in the word then. (Pointers are made before they are used: an atomic access has the compiler
+ * load all of *p anew.)
+ */
 static inline uint64_t put_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint64_t w,
                                 uint64_t mask, unsigned count, const void *site)
 {
-    uint64_t was = set_bits(&block_free(p, b)[w], mask);
+    aword *word = &block_free(p, b)[w];
+    aword *some = &book_of(p, b)->some[b % SECTION_BLOCKS / 64];
+    aword *sum = &p->some_free[b / SECTION_BLOCKS / 64];
+    uint64_t was = set_bits(word, mask);
 
     if ((was & mask) != 0) {
-        uint64_t first = block_base(p, b) + w * 64;
-
-        bad_put(first + (unsigned)__builtin_ctzll(mask), count, site,
-                first + (unsigned)__builtin_ctzll(was & mask), "is free already");
+        blame_word(p, b, w, mask, was, site);
     }
     count_taken(c, -(int64_t)count);
-    show_free(p, b);
+    want_bits(some, bit(b));
+    want_bits(sum, bit(b / SECTION_BLOCKS));
     return was | mask;
 }
 
@@ -187,6 +202,18 @@ bool frame_is_in_hand(const struct pmm *p, uint64_t pfn)
 
 /* ---- one frame ------------------------------------------------------------------------------- */
 
+/* A word of the block is full. */
+static __attribute__((noinline)) void merge_later(struct pmm *p, uint64_t b)
+{
+    struct turn t;
+
+    begin_turn(p, &t);
+    if (block_is_full(p, b) && try_own(p, b)) {
+        disown(p, b);
+    }
+    end_turn(&t);
+}
+
 /*
  * A cache hit: `busy` keeps those out who stop the pool; interrupts are welcome (stop.c). False if
  * it cannot be one.
@@ -240,6 +267,7 @@ static inline uint64_t hit_get(struct pmm *p)
     return first + (unsigned)__builtin_ctzll(mask);
 }
 
+/* Into a slot, if one has the frame's word. */
 static inline bool hit_put(struct pmm *p, uint64_t pfn)
 {
     struct pmm_cpu *c = this_cpu(p);
@@ -250,8 +278,54 @@ static inline bool hit_put(struct pmm *p, uint64_t pfn)
         return false;
     }
     done = slot_put(&c->slot[TAKE], pfn) || slot_put(&c->slot[GIVE], pfn);
+    if (done) {
+        forget_refusals(p);
+    }
     end_hit(c);
     return done;
+}
+
+/*
+ * Into the plane, if that is all there is to do: the block has no owner, has free frames already,
+ * has no second plane, and is not that of the last frame put. For frames put at random that is the
+ * common path, so it is made of the fewest steps, and a hit like those above: what it changes, but
+ * for `taken`, is shared with other processors anyway.
+ */
+static __attribute__((noinline)) bool hit_plane(struct pmm *p, uint64_t pfn, const void *site)
+{
+    struct pmm_cpu *c = this_cpu(p);
+    struct hit hit = { .raided = 0, .puts = pfn };
+    uint64_t s = section_of(p, pfn);
+
+    if (s == NO_SECTION || !begin_hit(c, &hit)) {
+        return false;
+    }
+    const struct section *sec = &p->sections[s];
+    const struct book *k = &p->books[s];
+    uint64_t w = pfn % SECTION_FRAMES / 64;
+    uint64_t i = w / BLOCK_WORDS;
+    aword *avail = &p->frames[s * SECTION_WORDS + w];
+
+    if (!atomic_load_explicit(&sec->open, memory_order_acquire) || sec->leaving ||
+        sec->multi != NULL || c->last == s * SECTION_BLOCKS + i ||
+        (load(&k->split[i / 64]) & load(&k->some[i / 64]) & ~load(&k->kin[i / 64]) &
+         ~load(&k->owned[i / 64]) & bit(i)) == 0 ||
+        (load(avail) & bit(pfn)) != 0) {
+        end_hit(c);
+        return false;
+    }
+    uint64_t was = set_bits(avail, bit(pfn));
+    if ((was & bit(pfn)) != 0) {
+        bad_put(pfn, 1, site, pfn, "is free already");
+    }
+    local_add(&c->taken, -1);
+    c->last = s * SECTION_BLOCKS + i;
+    forget_refusals(p);
+    end_hit(c);
+    if ((was | bit(pfn)) == ALL) {
+        merge_later(p, s * SECTION_BLOCKS + i);
+    }
+    return true;
 }
 
 /* A block to take single frames from: one in use, or else a whole one; high memory before low. */
@@ -287,37 +361,45 @@ static uint64_t own_block(struct pmm *p, struct pmm_cpu *c)
     return NO_BLOCK;
 }
 
-/* Take all free frames of a word of an owned block. */
-static uint64_t take_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, unsigned w, uint64_t want)
+/* Take the `count` frames of `mask`, which are free: of a word of an owned block, from which nobody
+ * else takes. */
+static inline void take_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint64_t w,
+                             uint64_t mask, unsigned count)
 {
-    uint64_t mask = free_in_word(p, b, w) & want;
-
-    if (mask != 0) {
-        clear_bits(&block_free(p, b)[w], mask); /* nobody else takes them: they are still there */
-        count_taken(c, count_bits(mask));
-    }
-    return mask;
+    clear_bits(&block_free(p, b)[w], mask);
+    count_taken(c, count);
 }
 
 /*
  * One frame from the planes; of a block that is TAKE's with all that is free beside it in the word,
- * which is for the slot. NO_FRAME if there is none in the block.
+ * which is for the slot. NO_FRAME if there is none in the block. It begins with the word after the
+ * one that the slot had last: mostly the ones before are used up.
  */
 static uint64_t take_from(struct pmm *p, struct pmm_cpu *c, uint64_t b, bool for_slot)
 {
-    for (unsigned w = 0; w < BLOCK_WORDS; w++) {
-        uint64_t mask = free_in_word(p, b, w);
+    const aword *avail = block_free(p, b);
+    const aword *multi = block_multi(p, b);
+    uint64_t from = c->slot[TAKE].first / 64 + 1;
+
+    for (uint64_t i = 0; i < BLOCK_WORDS; i++) {
+        uint64_t w = (from + i) % BLOCK_WORDS;
+        uint64_t taken = multi != NULL ? load(&multi[w]) : 0; /* before the free plane */
+        uint64_t mask = load(&avail[w]) & ~taken;
 
         if (mask == 0) {
             continue;
         }
-        mask = take_word(p, c, b, w, for_slot ? ALL : mask & -mask);
-        c->left -= mm_min(c->left, count_bits(mask));
-        c->refills++;
-        if (for_slot) {
-            set_slot(p, c, TAKE, b, w, mask & (mask - 1));
+        uint64_t first = block_base(p, b) + w * 64 + (unsigned)__builtin_ctzll(mask);
+        if (!for_slot) {
+            take_word(p, c, b, w, mask & -mask, 1);
+            return first;
         }
-        return block_base(p, b) + w * 64 + (unsigned)__builtin_ctzll(mask);
+        unsigned count = count_bits(mask);
+        c->left -= mm_min(c->left, count);
+        c->refills++;
+        take_word(p, c, b, w, mask, count);
+        set_slot(p, c, TAKE, b, w, mask & (mask - 1));
+        return first;
     }
     return NO_FRAME;
 }
@@ -423,13 +505,14 @@ static inline bool is_single(const struct pmm *p, uint64_t s, uint64_t pfn)
 {
     const struct section *sec = &p->sections[s];
     const struct book *k = &p->books[s];
-    uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
     uint64_t w = pfn % SECTION_FRAMES / 64;
-    const aword *multi = sec->multi;
+    uint64_t i = w / BLOCK_WORDS;
+    const aword *avail = &p->frames[s * SECTION_WORDS + w];
+    const aword *multi = sec->multi != NULL ? &sec->multi[w] : &no_multi;
 
-    return atomic_load_explicit(&sec->open, memory_order_acquire) && test_bit(k->split, i) &&
-           !test_bit(k->kin, i) && (multi == NULL || (load(&multi[w]) & bit(pfn)) == 0) &&
-           (load(&p->frames[s * SECTION_WORDS + w]) & bit(pfn)) == 0;
+    return atomic_load_explicit(&sec->open, memory_order_acquire) &&
+           (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & bit(i)) != 0 &&
+           ((load(multi) | load(avail)) & bit(pfn)) == 0;
 }
 
 static _Noreturn __attribute__((noinline)) void blame_put(struct pmm *p, uint64_t pfn,
@@ -468,19 +551,22 @@ static bool put_single(struct pmm *p, const struct turn *t, uint64_t pfn, const 
     if (has_owner && frame_is_in_hand(p, pfn)) {
         bad_put(pfn, 1, site, pfn, "is free already");
     }
-    forget_refusals(p);
     if (t->nested == NULL) {
         if (b == owned(c, TAKE)) {
             give_slot(p, c, TAKE, b, w, bit(pfn));
+            forget_refusals(p);
             return true;
         }
         if (b == owned(c, GIVE) || (b == c->last && !has_owner && try_own(p, b))) {
             give_slot(p, c, GIVE, b, w, bit(pfn));
+            forget_refusals(p);
             return true;
         }
         c->last = b;
     }
-    if (put_word(p, c, b, w, bit(pfn), 1, site) == ALL && block_is_full(p, b) && try_own(p, b)) {
+    uint64_t avail = put_word(p, c, b, w, bit(pfn), 1, site);
+    forget_refusals(p);
+    if (avail == ALL && block_is_full(p, b) && try_own(p, b)) {
         disown(p, b);
     }
     return true;
@@ -841,6 +927,13 @@ pfn_t pmm_get(struct pmm *p, unsigned order, unsigned flags)
     if (order == 0 && (flags & PMM_ZERO) == 0) {
         uint64_t pfn = hit_get(p);
 
+        if (pfn == NO_FRAME && p->reclaim == NULL) {
+            struct turn t;
+
+            begin_turn(p, &t);
+            pfn = get_single(p, &t);
+            end_turn(&t);
+        }
         if (pfn != NO_FRAME) {
             note_site(p, pfn, __builtin_return_address(0));
             poison_get(p, pfn, 1);
@@ -934,7 +1027,7 @@ __attribute__((noinline)) void put_block(struct pmm *p, uint64_t pfn, unsigned o
 void pmm_put(struct pmm *p, pfn_t base, unsigned order)
 {
     poison_put(p, base.v, UINT64_C(1) << (order & 63), __builtin_return_address(0));
-    if (order == 0 && hit_put(p, base.v)) {
+    if (order == 0 && (hit_put(p, base.v) || hit_plane(p, base.v, __builtin_return_address(0)))) {
         return;
     }
     put_block(p, base.v, order, __builtin_return_address(0));
@@ -1000,7 +1093,8 @@ static bool zero_one(struct pmm *p, const struct turn *t)
         }
         return false;
     }
-    mask = take_word(p, c, b, w, mask & -mask);
+    mask &= -mask;
+    take_word(p, c, b, w, mask, 1);
     zero_frames(block_base(p, b) + w * 64 + (unsigned)__builtin_ctzll(mask), 1);
     if (has == 0) {
         set_slot(p, c, ZERO, b, w, mask);

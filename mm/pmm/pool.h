@@ -223,12 +223,17 @@ static inline bool clear_bit(aword *plane, uint64_t i) /* was it set? */
     return (clear_bits(&plane[i / 64], bit(i)) & bit(i)) != 0;
 }
 
-/* Set a bit that is set already more often than not: a line that is only read stays shared. */
+/* Set bits that are set already more often than not: a line that is only read stays shared. */
+static inline void want_bits(aword *w, uint64_t mask)
+{
+    if ((load(w) & mask) != mask) {
+        set_bits(w, mask);
+    }
+}
+
 static inline void want_bit(aword *plane, uint64_t i)
 {
-    if (!test_bit(plane, i)) {
-        set_bit(plane, i);
-    }
+    want_bits(&plane[i / 64], bit(i));
 }
 
 static inline unsigned count_bits(uint64_t v)
