@@ -12,11 +12,12 @@
  *  P3  a section is closed or open, and not both; a closed one is covered by free ranges wholly
  *  P4  a block is in one of five states; free frames and whole blocks are shown: a SPLIT block with
  *      free frames has `some`, and its section is in `some_free`, or `some_whole` for whole blocks
- *  P5  a frame that no range covers is not FREE and not given; a BODY frame follows a HEAD or a
- *      BODY frame, and a block that is `kin` likewise, those in sections that are lax apart
+ *  P5  a frame that no range covers is not FREE and not given; a BODY frame follows a HEAD, a BODY
+ *      frame or a GIVEN block, and a GIVEN block that is `kin` likewise
  *  P6  no block has an owner, and none is full that is not whole; but one that is in a cache still
  *      may be both, which is that of a hit found at work by an interrupt handler
- *  P7  the counts are those of the frames: `total`, `held` and `records`, and the sum of `taken`
+ *  P7  the counts are those of the frames: `total`, `held` and `records`, and the sum of `taken`;
+ *      the planes that lie in frames of the pool lie in HELD ones, and are as many as `records`
  *  P8  if a bit of `none` is set, there is no free block of that order
  *  P9  bad ranges are sorted, apart from each other, covered, and nothing in them is free;
  * `leaving` counts what is in use there, and each section with such frames says so P10 an owned
@@ -228,7 +229,6 @@ static const char *check_split(struct walk *k, uint64_t b)
 {
     const struct pmm *p = k->p;
     const aword *multi = block_multi(p, b);
-    bool lax = p->sections[b / SECTION_BLOCKS].lax;
     uint64_t before = k->nfree;
 
     for (unsigned w = 0; w < BLOCK_WORDS; w++) {
@@ -238,7 +238,7 @@ static const char *check_split(struct walk *k, uint64_t b)
         uint64_t top = f & m;
         uint64_t body = ~f & m;
         uint64_t single = ~f & ~m;
-        uint64_t may_go_on = ours & (top | body | (lax ? single : 0));
+        uint64_t may_go_on = ours & (top | body);
         uint64_t heads = count_bits(body & (top << 1 | k->is_top));
 
         if ((~ours & ~top) != 0) {
@@ -377,6 +377,26 @@ static const char *check_counts(const struct walk *k)
     return NULL;
 }
 
+static const char *check_records(const struct pmm *p)
+{
+    uint64_t records = 0;
+
+    for (uint64_t s = 0; s < p->nsections; s++) {
+        uint64_t base = p->sections[s].records;
+
+        if (base == 0) {
+            continue;
+        }
+        for (uint64_t i = 0; i < UINT64_C(1) << MULTI_ORDER; i++) {
+            if (frame_is(p, base + i) != IS_HELD) {
+                return "P7: a plane is not in HELD frames";
+            }
+        }
+        records += UINT64_C(1) << MULTI_ORDER;
+    }
+    return records != p->records ? "P7: `records` is not what planes take" : NULL;
+}
+
 static const char *check_none(const struct pmm *p)
 {
     struct scan sc;
@@ -465,6 +485,9 @@ const char *pmm_check(struct pmm *p)
     }
     if (broken == NULL) {
         broken = check_counts(&k);
+    }
+    if (broken == NULL) {
+        broken = check_records(p);
     }
     if (broken == NULL) {
         broken = check_none(p);
