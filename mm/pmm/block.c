@@ -319,10 +319,8 @@ static uint64_t take_whole_in(struct pmm *p, uint64_t s)
         uint64_t v;
 
         while ((v = load(&k->whole[w])) != 0) {
-            uint64_t i = w * 64 + (unsigned)__builtin_ctzll(v);
-
-            if (clear_bit(k->whole, i)) {
-                return s * SECTION_BLOCKS + i;
+            if ((clear_bits(&k->whole[w], v & -v) & v & -v) != 0) {
+                return s * SECTION_BLOCKS + w * 64 + (unsigned)__builtin_ctzll(v);
             }
         }
     }
@@ -368,9 +366,19 @@ uint64_t take_whole(struct pmm *p, enum zone z, uint64_t home)
     if (home < lo || home >= hi) {
         home = lo;
     }
+    if (lo == hi) {
+        return NO_BLOCK;
+    }
     /* One's own section first, closed or not: processors that share one wait for its lines. */
-    if (home < hi && test_bit(p->closed, home)) {
+    if (test_bit(p->closed, home)) {
         open_any(p, home, home + 1);
+    }
+    if (test_bit(p->some_whole, home)) {
+        uint64_t b = take_whole_in(p, home);
+
+        if (b != NO_BLOCK) {
+            return b;
+        }
     }
     for (;;) {
         uint64_t b = take_whole_from(p, home, hi);

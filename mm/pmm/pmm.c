@@ -81,6 +81,13 @@ void bad_put(uint64_t pfn, uint64_t count, const void *site, uint64_t culprit, c
                what);
 }
 
+/* One more of what only this processor counts. */
+static void bump(_Atomic uint64_t *count)
+{
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
 static bool is_refused(const struct pmm *p, unsigned order)
 {
     return (atomic_load_explicit(&p->none, memory_order_relaxed) >> order & 1) != 0;
@@ -189,8 +196,8 @@ bool frame_is_in_hand(const struct pmm *p, uint64_t pfn)
                 continue;
             }
             uint32_t moves = atomic_load_explicit(&c->moves, memory_order_acquire);
+            uint64_t mask = load(&s->mask); /* before `first`: set_slot() writes it after */
             uint64_t first = atomic_load_explicit(&s->first, memory_order_acquire);
-            uint64_t mask = load(&s->mask);
             if (first == (pfn & ~UINT64_C(63)) && (mask & bit(pfn)) != 0 &&
                 atomic_load_explicit(&c->moves, memory_order_acquire) == moves) {
                 return true;
@@ -354,7 +361,7 @@ static uint64_t own_block(struct pmm *p, struct pmm_cpu *c)
         }
         if (b != NO_BLOCK) {
             c->cursor = b + 1;
-            c->nblocks++;
+            bump(&c->nblocks);
             return b;
         }
     }
@@ -396,7 +403,7 @@ static uint64_t take_from(struct pmm *p, struct pmm_cpu *c, uint64_t b, bool for
         }
         unsigned count = count_bits(mask);
         c->left -= mm_min(c->left, count);
-        c->refills++;
+        bump(&c->refills);
         take_word(p, c, b, w, mask, count);
         set_slot(p, c, TAKE, b, w, mask & (mask - 1));
         return first;
@@ -752,6 +759,19 @@ static uint64_t get_whole(struct pmm *p, const struct turn *t)
     return NO_FRAME;
 }
 
+/* Does what comes after block `i` of section `s` go on with its allocation? */
+static inline bool goes_on(const struct pmm *p, uint64_t s, uint64_t i)
+{
+    const struct book *k = &p->books[s];
+    uint64_t next = i + 1;
+
+    if (next < SECTION_BLOCKS && !test_bit(k->kin, next) &&
+        (p->sections[s].multi == NULL || !test_bit(k->split, next))) {
+        return false; /* mostly */
+    }
+    return frame_is_body(p, section_base(p, s) + next * BLOCK_FRAMES);
+}
+
 /* As put_run(). */
 static bool put_whole(struct pmm *p, const struct turn *t, uint64_t pfn, const void *site)
 {
@@ -763,11 +783,12 @@ static bool put_whole(struct pmm *p, const struct turn *t, uint64_t pfn, const v
     }
     uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
     struct book *k = &p->books[s];
-    if (test_bit(k->whole, i) || test_bit(k->split, i) || test_bit(k->kin, i) ||
-        frame_is_body(p, pfn + BLOCK_FRAMES)) {
+    if (((load(&k->whole[i / 64]) | load(&k->split[i / 64]) | load(&k->kin[i / 64])) & bit(i)) !=
+            0 ||
+        goes_on(p, s, i)) {
         return false;
     }
-    if (set_bit(k->whole, i)) {
+    if ((set_bits(&k->whole[i / 64], bit(i)) & bit(i)) != 0) {
         bad_put(pfn, BLOCK_FRAMES, site, pfn, "is free already");
     }
     want_bit(p->some_whole, s);

@@ -118,8 +118,8 @@ struct pmm_cpu {
     uint64_t left;   /* frames to take until it begins at `home` again */
     uint64_t runs;   /* block index: the same for blocks of 2..256 frames */
     uint64_t last;   /* block of the last single frame put */
-    uint64_t refills;
-    uint64_t nblocks;
+    _Atomic uint64_t refills;
+    _Atomic uint64_t nblocks;
 } __attribute__((aligned(128)));
 
 enum zone { ZONE_BELOW_4G, ZONE_ABOVE_4G, ZONES };
@@ -161,8 +161,8 @@ struct pmm {
     uint64_t nranges;     /* (const) */
     uint64_t total;       /* (const) frames covered */
 
-    int64_t held;     /* (s) frames HELD, but for the pool's records; BAD ones included */
-    uint64_t records; /* (s) frames that hold planes of ours */
+    _Atomic int64_t held;     /* (s) frames HELD, but for the pool's records; BAD ones included */
+    _Atomic uint64_t records; /* (s) frames that hold planes of ours */
     struct bad bad[PMM_MAX_BAD]; /* (s) */
     unsigned nbad;               /* (s) */
     uint64_t leaving;            /* (s) frames in use that are in `bad` */
