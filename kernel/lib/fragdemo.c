@@ -1,3 +1,14 @@
+/*
+ * fragdemo.c - the textbook case of external fragmentation, played on two allocators and drawn.
+ *
+ * The play knows who was given which frame; whether a frame is free it asks the allocator each
+ * time. So the picture can't tell a nicer story than the one that happens: a frame in use that was
+ * given to nobody is drawn as '?'.
+ *
+ * Why ours ends better: blocks begin at multiples of their size. A pair then lies in one group of
+ * four, so it can break up only that one, and its going makes it whole. The textbook's lowest fit
+ * puts B behind A, across two groups, and everything after it, too.
+ */
 #include "lib/fragdemo.h"
 
 #include "lib/fmt.h"
@@ -6,11 +17,9 @@
 #define LINE_BYTES 640u
 #define CAPTION    24 /* columns */
 
-#define STYLE_OFF  "\033[0m"
-#define STYLE_DIM  "\033[90m"
-#define STYLE_FREE "\033[90m"
-#define STYLE_BAD  "\033[1;31m"
-#define STYLE_OK   "\033[32m"
+#define STYLE_OFF "\033[0m"
+#define STYLE_DIM "\033[90m"
+#define STYLE_BAD "\033[1;31m"
 
 static const struct request {
     char name;
@@ -171,7 +180,7 @@ static void draw(const struct play *p, const char *style, const char *caption)
         char c = free ? '.' : p->owner[i] != '\0' ? p->owner[i] : '?';
 
         n += fmt_s(text + n, sizeof(text) - n, "%s%s %c " STYLE_OFF, i % GROUP == 0 ? " " : "",
-                   c >= 'A' ? colours[c - 'A'] : STYLE_FREE, c);
+                   c >= 'A' ? colours[c - 'A'] : STYLE_DIM, c);
     }
     p->s->line(p->s->ctx, text);
 }

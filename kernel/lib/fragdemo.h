@@ -54,10 +54,10 @@ struct fragdemo_screen {
     void *ctx;
 };
 
-/* How it ended. */
+/* How it ended: with the last request, E's. */
 struct fragdemo_end {
-    bool refused;         /* the last request was */
-    unsigned free;        /* frames at that moment, and before E took any */
+    bool refused;
+    unsigned free;        /* frames before it */
     unsigned longest_run; /* of them side by side */
 };
 
