@@ -49,13 +49,13 @@ static const struct {
     [FREE] = { '.', ON("42"), "free" },
     [USED] = { '#', ON("104"), "in use" },
     [KERNEL] = { 'K', ON("46"), "kernel's own" },
-    [ACPI] = { 'A', ON("43"), "ACPI tables" },
-    [FIRMWARE] = { 'F', ON("43"), "kept for firmware" },
-    [SPECIAL] = { 'S', ON("45"), "special purpose" },
-    [PERSISTENT] = { 'P', ON("45"), "persistent" },
-    [UNACCEPTED] = { 'U', ON("45"), "unaccepted" },
+    [ACPI] = { 'A', ON("106"), "ACPI tables" },
+    [FIRMWARE] = { 'F', ON("103"), "kept for firmware" },
+    [SPECIAL] = { 'S', ON("105"), "special purpose" },
+    [PERSISTENT] = { 'P', ON("105"), "persistent" },
+    [UNACCEPTED] = { 'U', ON("105"), "unaccepted" },
     [RUNTIME] = { 'R', ON("43"), "runtime services" },
-    [NVS] = { 'N', ON("43"), "ACPI NVS" },
+    [NVS] = { 'N', ON("45"), "ACPI NVS" },
     [RESERVED] = { '-', ON("47"), "reserved" },
     [MMIO] = { 'M', ON("100"), "MMIO" },
     [BAD] = { 'X', "\033[97;41m", "out of service" },
@@ -265,8 +265,8 @@ static void explain(size_t *column, const char *style, const char *sample, const
 {
     size_t width = strlen(sample) + 1 + strlen(name);
 
-    if (*column != 0 && *column + 2 + width > 80) {
-        kputs("\n");
+    if (*column == 0 || *column + 2 + width > 80) {
+        kputs("\n"); /* the first of all leaves a line blank */
         *column = 0;
     }
     kprintf("%s%s%s" STYLE_OFF " %s", *column != 0 ? "  " : "", style, sample, name);

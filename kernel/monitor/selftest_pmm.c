@@ -916,7 +916,7 @@ const char *selftest_pmm_hook(void)
 /* ---- interrupts -------------------------------------------------------------------------------- */
 
 #define SIDE_BLOCKS 64u
-#define STEPPED_OPS 400u
+#define STEPPED_OPS 200u
 #define TICK_HZ     5000u
 #define TICKS       500u
 #define MAX_US      1000000u
