@@ -279,7 +279,7 @@ mm_err_t pmm_init(struct pmm **out, const struct memmap *m, enum pmm_kind kind, 
         p->total += r.end - r.base;
         p->held += r.free ? 0 : (int64_t)(r.end - r.base);
     }
-    p->stretch = mm_max(p->total / 32, BLOCK_FRAMES);
+    p->stretch = mm_max(p->total / 8, BLOCK_FRAMES);
     struct filling f = { .p = p, .multi = (aword *)(at + plan.multi) };
     for_sections(m, kind, fill_section, &f);
     fill_directory(p);

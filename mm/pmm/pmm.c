@@ -38,8 +38,9 @@
  * Which block. The one with the lowest address of those in use that have free frames, so that those
  * at the other end have time to become whole; only then one that is whole. But to look for the
  * lowest again for each block finds blocks with one free frame each, when frames are put at random.
- * So a search goes on where the last one ended, and begins again after a stretch of frames: 1/32 of
- * the pool. Processors begin at sections far from each other.
+ * So a search goes on where the last one ended, for a stretch of frames, an eighth of the pool, or
+ * until it comes to where more than half of a block is free; there it begins again. Processors
+ * begin at sections far from each other.
  *
  * Runs of 2 to 256 frames come from blocks of their own, which a processor owns as it does the
  * others. If some blocks in use have no such run, a whole one is cut. Order 9 is one bit. All
@@ -335,21 +336,46 @@ static __attribute__((noinline)) bool hit_plane(struct pmm *p, uint64_t pfn, con
     return true;
 }
 
+static bool is_sparse(const struct pmm *p, uint64_t b)
+{
+    unsigned nfree = 0;
+
+    for (unsigned w = 0; w < BLOCK_WORDS; w++) {
+        nfree += count_bits(free_in_word(p, b, w));
+    }
+    return nfree > BLOCK_FRAMES / 2;
+}
+
+static void search_from_home(const struct pmm *p, struct pmm_cpu *c)
+{
+    c->left = p->stretch;
+    c->cursor = c->home * SECTION_BLOCKS;
+}
+
+/* An owned block of zone `z` that is in use: the next by address, or the first again (essay, "Which
+ * block"). */
+static uint64_t own_used(struct pmm *p, struct pmm_cpu *c, enum zone z)
+{
+    if (c->left == 0) {
+        search_from_home(p, c);
+        return own_some(p, z, c->cursor);
+    }
+    uint64_t b = own_some(p, z, c->cursor);
+    if (b != NO_BLOCK && is_sparse(p, b)) {
+        disown(p, b);
+        search_from_home(p, c);
+        b = own_some(p, z, c->cursor);
+    }
+    return b;
+}
+
 /* A block to take single frames from: one in use, or else a whole one; high memory before low. */
 static uint64_t own_block(struct pmm *p, struct pmm_cpu *c)
 {
     for (int z = ZONES - 1; z >= 0; z--) {
         uint64_t b;
 
-        if (c->left == 0) {
-            c->left = p->stretch;
-            c->cursor = c->home * SECTION_BLOCKS;
-        }
-        for (;;) {
-            b = own_some(p, (enum zone)z, c->cursor);
-            if (b != NO_BLOCK) {
-                break;
-            }
+        while ((b = own_used(p, c, (enum zone)z)) == NO_BLOCK) {
             b = take_whole(p, (enum zone)z, c->home);
             if (b == NO_BLOCK) {
                 break;
