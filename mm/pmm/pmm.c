@@ -275,47 +275,30 @@ static inline uint64_t hit_get(struct pmm *p)
     return first + (unsigned)__builtin_ctzll(mask);
 }
 
-/* Into a slot, if one has the frame's word. */
-static inline bool hit_put(struct pmm *p, uint64_t pfn)
-{
-    struct pmm_cpu *c = this_cpu(p);
-    struct hit hit = { .raided = 0, .puts = pfn };
-    bool done;
-
-    if (!begin_hit(c, &hit)) {
-        return false;
-    }
-    done = slot_put(&c->slot[TAKE], pfn) || slot_put(&c->slot[GIVE], pfn);
-    if (done) {
-        forget_refusals(p);
-    }
-    end_hit(c);
-    return done;
-}
-
 /*
  * Into the plane, if that is all there is to do: the block has no owner, has free frames already,
  * has no second plane, and is not that of the last frame put. For frames put at random that is the
- * common path, so it is made of the fewest steps, and a hit like those above: what it changes, but
- * for `taken`, is shared with other processors anyway.
+ * common path, so it is made of the fewest steps, and a hit as well: what it changes, but for
+ * `taken`, is shared with other processors anyway. Ends the hit.
  */
-static __attribute__((noinline)) bool hit_plane(struct pmm *p, uint64_t pfn, const void *site)
+static __attribute__((noinline)) bool hit_plane(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
+                                                const void *site)
 {
-    struct pmm_cpu *c = this_cpu(p);
-    struct hit hit = { .raided = 0, .puts = pfn };
     uint64_t s = section_of(p, pfn);
 
-    if (s == NO_SECTION || !begin_hit(c, &hit)) {
+    if (s == NO_SECTION) {
+        end_hit(c);
         return false;
     }
     const struct section *sec = &p->sections[s];
     const struct book *k = &p->books[s];
     uint64_t w = pfn % SECTION_FRAMES / 64;
     uint64_t i = w / BLOCK_WORDS;
+    uint64_t b = s * SECTION_BLOCKS + i;
     aword *avail = &p->frames[s * SECTION_WORDS + w];
 
     if (!atomic_load_explicit(&sec->open, memory_order_acquire) || sec->leaving ||
-        sec->multi != NULL || c->last == s * SECTION_BLOCKS + i ||
+        sec->multi != NULL || c->last == b ||
         (load(&k->split[i / 64]) & load(&k->some[i / 64]) & ~load(&k->kin[i / 64]) &
          ~load(&k->owned[i / 64]) & bit(i)) == 0 ||
         (load(avail) & bit(pfn)) != 0) {
@@ -327,13 +310,30 @@ static __attribute__((noinline)) bool hit_plane(struct pmm *p, uint64_t pfn, con
         bad_put(pfn, 1, site, pfn, "is free already");
     }
     local_add(&c->taken, -1);
-    c->last = s * SECTION_BLOCKS + i;
+    c->last = b;
     forget_refusals(p);
     end_hit(c);
     if ((was | bit(pfn)) == ALL) {
-        merge_later(p, s * SECTION_BLOCKS + i);
+        merge_later(p, b);
     }
     return true;
+}
+
+/* A frame that was given alone, put without a turn; false if it takes one. */
+static inline bool hit_put(struct pmm *p, uint64_t pfn, const void *site)
+{
+    struct pmm_cpu *c = this_cpu(p);
+    struct hit hit = { .raided = 0, .puts = pfn };
+
+    if (!begin_hit(c, &hit)) {
+        return false;
+    }
+    if (slot_put(&c->slot[TAKE], pfn) || slot_put(&c->slot[GIVE], pfn)) {
+        forget_refusals(p);
+        end_hit(c);
+        return true;
+    }
+    return hit_plane(p, c, pfn, site);
 }
 
 static bool is_sparse(const struct pmm *p, uint64_t b)
@@ -1074,7 +1074,7 @@ __attribute__((noinline)) void put_block(struct pmm *p, uint64_t pfn, unsigned o
 void pmm_put(struct pmm *p, pfn_t base, unsigned order)
 {
     poison_put(p, base.v, UINT64_C(1) << (order & 63), __builtin_return_address(0));
-    if (order == 0 && (hit_put(p, base.v) || hit_plane(p, base.v, __builtin_return_address(0)))) {
+    if (order == 0 && hit_put(p, base.v, __builtin_return_address(0))) {
         return;
     }
     put_block(p, base.v, order, __builtin_return_address(0));
