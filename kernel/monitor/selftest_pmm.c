@@ -917,6 +917,7 @@ const char *selftest_pmm_hook(void)
 
 #define SIDE_BLOCKS 64u
 #define STEPPED_OPS 200u
+#define MAX_STEPS   1000u /* of one operation; beyond is the poison of a debug build */
 #define TICK_HZ     5000u
 #define TICKS       500u
 #define MAX_US      1000000u
@@ -933,6 +934,7 @@ struct side {
 
 static struct side front, back;
 static struct pmm *both_use;
+static unsigned steps; /* of the operation that is stepped */
 
 static void side_op(struct side *s);
 
@@ -941,19 +943,37 @@ static void interrupt(void)
     side_op(&back);
 }
 
+static void step(void)
+{
+    if (steps++ < MAX_STEPS) {
+        side_op(&back);
+    }
+}
+
+static void step_begin(const struct side *s)
+{
+    if (s->stepped) {
+        steps = 0;
+        trap_step(step);
+    }
+}
+
+static void step_end(const struct side *s)
+{
+    if (s->stepped) {
+        trap_step(NULL);
+    }
+}
+
 static void side_put(struct side *s, unsigned i)
 {
     struct block b = s->held[i];
 
     s->broken |= !marked(&b);
     s->held[i] = s->held[--s->n];
-    if (s->stepped) {
-        trap_step(interrupt);
-    }
+    step_begin(s);
     pmm_put(both_use, b.pfn, (unsigned)__builtin_ctzll(b.count));
-    if (s->stepped) {
-        trap_step(NULL);
-    }
+    step_end(s);
 }
 
 static void side_get(struct side *s)
@@ -962,13 +982,9 @@ static void side_get(struct side *s)
     pfn_t pfn;
 
     order = rng_below(&s->rng, 64) == 0 ? 9 : order;
-    if (s->stepped) {
-        trap_step(interrupt);
-    }
+    step_begin(s);
     pfn = pmm_get(both_use, order, 0);
-    if (s->stepped) {
-        trap_step(NULL);
-    }
+    step_end(s);
     if (!pfn_is_none(pfn)) {
         s->held[s->n] = (struct block){ pfn, UINT64_C(1) << order };
         mark(&s->held[s->n++]);
