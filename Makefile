@@ -1,5 +1,5 @@
 # Plat: make, make run, make test, make bench, make bench-pmm, make usb DEV=..., make debug. See README.md.
-# LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands.
+# LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands; PMM_DEBUG=1 watches frames (clean first).
 
 LLVM   ?=
 CLANG  := clang$(LLVM)
@@ -12,7 +12,8 @@ MAKEFLAGS += --jobs=$(shell nproc)
 say     = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
-COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WARN)
+COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WARN) \
+          $(if $(PMM_DEBUG),-DPMM_DEBUG)
 
 .PHONY: all run debug usb test test-quick test-unit test-boot bench bench-pmm clean format
 .DELETE_ON_ERROR:
