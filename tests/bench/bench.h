@@ -32,7 +32,7 @@ struct result {
 /* One measurement; `self` and what follows it are set in the child. */
 struct bench {
     const struct frames_allocator *a;
-    bool unsound; /* it is the empty loop: what it gives is not verified */
+    bool unverified; /* what it gives: it is the empty loop, or that would take too long */
     struct frames_range ranges[4];
     unsigned nranges;
     uint64_t total; /* frames in the ranges */

@@ -173,7 +173,7 @@ void open_bench(struct bench *b)
 {
     map_storage(b, true);
     b->held = map_touched(b->total * sizeof(b->held[0]), 0xff);
-    b->stamps = map_touched(span_frames(b), 0);
+    b->stamps = b->unverified ? NULL : map_touched(span_frames(b), 0);
     make(b);
 }
 
@@ -210,7 +210,7 @@ void stamp(struct bench *b, uint64_t pfn, unsigned order)
 {
     uint64_t count = UINT64_C(1) << order;
 
-    if (b->unsound) {
+    if (b->unverified) {
         return;
     }
     if (!in_ranges(b, pfn, count)) {
@@ -229,7 +229,7 @@ void stamp(struct bench *b, uint64_t pfn, unsigned order)
 
 void unstamp(struct bench *b, uint64_t pfn, unsigned order)
 {
-    if (!b->unsound) {
+    if (!b->unverified) {
         memset((void *)&b->stamps[pfn - span_base(b)], 0, UINT64_C(1) << order);
     }
 }
