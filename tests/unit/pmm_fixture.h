@@ -127,12 +127,56 @@ static inline void close_pool(struct fixture *f)
 /* Of PMM_GENERAL, as nearly always. `parts` is an array. */
 #define open_pool(f, parts, ncpus) open_kind((f), (parts), MM_COUNTOF(parts), PMM_GENERAL, (ncpus))
 
+/* A build with PMM_DEBUG writes to every frame that is taken or put: not for tests of many GiB, or
+ * of memory that the host does not have. */
+#ifdef PMM_DEBUG
+#define SKIP_IF_POISONED() skip()
+#else
+#define SKIP_IF_POISONED() ((void)0)
+#endif
+
 static inline struct pmm_stats stats_of(struct pmm *p)
 {
     struct pmm_stats s;
 
     pmm_get_stats(p, &s);
     return s;
+}
+
+/* What statistics should say of free memory, counted from its runs. */
+struct free_count {
+    uint64_t frames, below_4g, longest, outside_2m;
+    uint64_t blocks[PMM_MAX_ORDER + 1];
+};
+
+/* [base, end), which may be empty, is free, and what is beside it is not. */
+static inline void count_free_run(struct free_count *c, uint64_t base, uint64_t end)
+{
+    c->frames += end - base;
+    c->below_4g += base < 4 * GiB ? mm_min(end, 4 * GiB) - base : 0;
+    c->longest = mm_max(c->longest, end - base);
+    while (base < end) {
+        unsigned order = 0;
+
+        while (order < PMM_MAX_ORDER && base % (UINT64_C(2) << order) == 0 &&
+               base + (UINT64_C(2) << order) <= end) {
+            order++;
+        }
+        c->blocks[order]++;
+        c->outside_2m += order < 9 ? UINT64_C(1) << order : 0;
+        base += UINT64_C(1) << order;
+    }
+}
+
+static inline void assert_free_count(const struct pmm_stats *s, const struct free_count *c)
+{
+    assert_int_equal(s->free_frames, c->frames);
+    assert_int_equal(s->below_4g_free, c->below_4g);
+    assert_int_equal(s->largest_free, c->longest);
+    assert_int_equal(s->outside_2m, c->outside_2m);
+    for (unsigned order = 0; order <= PMM_MAX_ORDER; order++) {
+        assert_int_equal(s->free_blocks[order], c->blocks[order]);
+    }
 }
 
 #endif
