@@ -512,6 +512,9 @@ const char *exact_blame(const struct pmm *p, uint64_t base, uint64_t count, bool
     if (count == 0 || end < base) {
         return "is given back with a count of 0, or one that wraps";
     }
+    if (whole && !mm_is_aligned(base, count)) {
+        return "is not aligned to its order";
+    }
     what = not_in_use(p, base);
     if (what == NULL && whole && frame_is_body(p, base)) {
         what = "is not the start of an allocation";
@@ -699,7 +702,7 @@ mm_err_t pmm_get_range(struct pmm *p, const struct pmm_want *want, pfn_t *base)
         return err;
     }
     check_marks(p);
-    note_site(p, pfn, site);
+    note_site(p, pfn, w.count, site);
     if ((want->flags & PMM_ZERO) != 0) {
         zero_frames(pfn, w.count);
     } else {
@@ -737,7 +740,7 @@ mm_err_t pmm_claim(struct pmm *p, pfn_t base, uint64_t count)
     go_on(p, irq);
     if (err == MM_OK) {
         check_marks(p);
-        note_site(p, base.v, __builtin_return_address(0));
+        note_site(p, base.v, count, __builtin_return_address(0));
     }
     return err;
 }
@@ -754,7 +757,7 @@ void pmm_put_range(struct pmm *p, pfn_t base, uint64_t count)
 {
     const void *site = __builtin_return_address(0);
 
-    poison_put(p, base.v, count, site);
+    poison_put_range(p, base.v, count, site);
     if (is_natural(p, base.v, count)) {
         put_block(p, base.v, (unsigned)__builtin_ctzll(count), site);
     } else {

@@ -960,7 +960,7 @@ __attribute__((noinline)) pfn_t get_block(struct pmm *p, unsigned order, unsigne
         }
     }
     check_marks(p);
-    note_site(p, pfn, site);
+    note_site(p, pfn, UINT64_C(1) << order, site);
     if ((flags & PMM_ZERO) == 0) {
         poison_get(p, pfn, UINT64_C(1) << order);
     } else if (dirty) {
@@ -982,7 +982,7 @@ pfn_t pmm_get(struct pmm *p, unsigned order, unsigned flags)
             end_turn(&t);
         }
         if (pfn != NO_FRAME) {
-            note_site(p, pfn, __builtin_return_address(0));
+            note_site(p, pfn, 1, __builtin_return_address(0));
             poison_get(p, pfn, 1);
             return pfn_make(pfn);
         }
@@ -1023,7 +1023,7 @@ unsigned pmm_get_batch(struct pmm *p, pfn_t *pfns, unsigned n, unsigned flags)
     }
     check_marks(p);
     for (unsigned i = 0; i < got; i++) {
-        note_site(p, pfns[i].v, site);
+        note_site(p, pfns[i].v, 1, site);
         if ((flags & PMM_ZERO) != 0) {
             zero_frames(pfns[i].v, 1);
         } else {
@@ -1040,8 +1040,7 @@ static void put_stopped(struct pmm *p, uint64_t pfn, unsigned order, const void 
     uint64_t count = UINT64_C(1) << order;
     uint64_t irq = stop_all(p);
     uint64_t culprit = pfn;
-    const char *what = mm_is_aligned(pfn, count) ? exact_blame(p, pfn, count, true, &culprit)
-                                                 : "is not aligned to its order";
+    const char *what = exact_blame(p, pfn, count, true, &culprit);
 
     if (what != NULL) {
         bad_put(pfn, count, site, culprit, what);
@@ -1073,7 +1072,7 @@ __attribute__((noinline)) void put_block(struct pmm *p, uint64_t pfn, unsigned o
 
 void pmm_put(struct pmm *p, pfn_t base, unsigned order)
 {
-    poison_put(p, base.v, UINT64_C(1) << (order & 63), __builtin_return_address(0));
+    poison_put(p, base.v, order, __builtin_return_address(0));
     if (order == 0 && hit_put(p, base.v, __builtin_return_address(0))) {
         return;
     }
@@ -1086,7 +1085,7 @@ void pmm_put_batch(struct pmm *p, const pfn_t *pfns, unsigned n)
 
     MM_ASSERT(n <= PMM_MAX_BATCH);
     for (unsigned i = 0; i < n; i++) {
-        poison_put(p, pfns[i].v, 1, site);
+        poison_put(p, pfns[i].v, 0, site);
     }
     for (unsigned done = 0; done < n;) {
         struct turn t;
@@ -1194,52 +1193,88 @@ static _Atomic uint32_t *site_of(struct pmm *p, uint64_t pfn)
     return &p->sites[section_of(p, pfn) * SECTION_FRAMES + pfn % SECTION_FRAMES];
 }
 
-void note_site(struct pmm *p, uint64_t pfn, const void *site)
+void note_site(struct pmm *p, uint64_t pfn, uint64_t count, const void *site)
 {
-    atomic_store_explicit(site_of(p, pfn), (uint32_t)((const unsigned char *)site - anchor()),
-                          memory_order_relaxed);
+    uint32_t distance = (uint32_t)((const unsigned char *)site - anchor());
+
+    for (uint64_t i = 0; i < count; i++) {
+        atomic_store_explicit(site_of(p, pfn + i), distance, memory_order_relaxed);
+    }
 }
 
-static void fill(struct pmm *p, uint64_t pfn, uint64_t count, int with)
+static void fill(uint64_t pfn, uint64_t count, int with)
 {
-    if (p->kind != PMM_GENERAL) {
-        return; /* not ours to touch */
-    }
     for (uint64_t i = 0; i < count; i++) {
         __builtin_memset(port_ptr(pa_of_pfn(pfn_make(pfn + i))), with, MM_PAGE_SIZE);
     }
 }
 
-void poison_put(struct pmm *p, uint64_t pfn, uint64_t count, const void *site)
+/* Free frames in a processor's hand look like those that were given. */
+static bool some_in_hand(const struct pmm *p, uint64_t pfn, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (frame_is_in_hand(p, pfn + i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Stop the machine if the put is a bad one, before somebody else's memory is overwritten. Beside
+ * others at work a good one may look bad, a run behind it being taken: the verdict takes a stop.
+ */
+static void check_put(struct pmm *p, uint64_t pfn, uint64_t count, bool whole, const void *site)
 {
     uint64_t culprit;
-    const char *what = exact_blame(p, pfn, count, false, &culprit);
+    const char *what;
+    uint64_t irq;
 
-    if (what != NULL) { /* before somebody else's memory is overwritten */
+    if (exact_blame(p, pfn, count, whole, &culprit) == NULL && !some_in_hand(p, pfn, count)) {
+        return;
+    }
+    irq = stop_all(p);
+    what = exact_blame(p, pfn, count, whole, &culprit);
+    if (what != NULL) {
         bad_put(pfn, count, site, culprit, what);
     }
-    fill(p, pfn, count, POISON_PUT);
+    go_on(p, irq);
+}
+
+void poison_put(struct pmm *p, uint64_t pfn, unsigned order, const void *site)
+{
+    MM_ASSERT(order <= PMM_MAX_ORDER);
+    if (p->kind == PMM_GENERAL) { /* others are not ours to touch */
+        check_put(p, pfn, UINT64_C(1) << order, true, site);
+        fill(pfn, UINT64_C(1) << order, POISON_PUT);
+    }
+}
+
+void poison_put_range(struct pmm *p, uint64_t pfn, uint64_t count, const void *site)
+{
+    if (p->kind == PMM_GENERAL) {
+        check_put(p, pfn, count, false, site);
+        fill(pfn, count, POISON_PUT);
+    }
 }
 
 void poison_get(struct pmm *p, uint64_t pfn, uint64_t count)
 {
-    fill(p, pfn, count, POISON_GET);
+    if (p->kind == PMM_GENERAL) {
+        fill(pfn, count, POISON_GET);
+    }
 }
 
 bool pmm_who(struct pmm *p, pfn_t pfn, uint64_t *site)
 {
     uint64_t irq = stop_all(p);
-    uint64_t at = pfn.v;
-    enum frame_is is = frame_is(p, at);
+    enum frame_is is = frame_is(p, pfn.v);
 
-    while (is == IS_BODY) { /* an allocation begins with a HEAD */
-        is = frame_is(p, --at);
-    }
     go_on(p, irq);
-    if (is != IS_SINGLE && is != IS_HEAD) {
+    if (is != IS_SINGLE && is != IS_HEAD && is != IS_BODY) {
         return false;
     }
-    *site = (uint64_t)(uintptr_t)(anchor() + (int32_t)atomic_load(site_of(p, at)));
+    *site = (uint64_t)(uintptr_t)(anchor() + (int32_t)atomic_load(site_of(p, pfn.v)));
     return true;
 }
 

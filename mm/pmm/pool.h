@@ -176,7 +176,7 @@ struct pmm {
     uint64_t refusals;      /* (s) */
     uint64_t storage_bytes; /* (const) */
 #ifdef PMM_DEBUG
-    _Atomic uint32_t *sites; /* by frame, SECTION_FRAMES a section: note_site() */
+    _Atomic uint32_t *sites; /* by frame, SECTION_FRAMES a section: who took it */
 #endif
 };
 
@@ -359,16 +359,21 @@ bool ask_reclaim(struct pmm *p, uint64_t count);
 void check_marks(struct pmm *p);
 
 #ifdef PMM_DEBUG
-/* Keep who took the allocation that begins at `pfn`. */
-void note_site(struct pmm *p, uint64_t pfn, const void *site);
+/* Keep who took the frames, for each of them: parts of an allocation may stay when others go. */
+void note_site(struct pmm *p, uint64_t pfn, uint64_t count, const void *site);
 
-/* Fill frames so that use after put, or before the first write, shows. */
-void poison_put(struct pmm *p, uint64_t pfn, uint64_t count, const void *site);
+/* Before a block, or any part of an allocation, is put: check that it may be, and fill it so that
+ * use after put shows. */
+void poison_put(struct pmm *p, uint64_t pfn, unsigned order, const void *site);
+void poison_put_range(struct pmm *p, uint64_t pfn, uint64_t count, const void *site);
+
+/* Fill frames so that use before the first write shows. */
 void poison_get(struct pmm *p, uint64_t pfn, uint64_t count);
 #else
-#define note_site(p, pfn, site)         ((void)(site))
-#define poison_put(p, pfn, count, site) ((void)(site))
-#define poison_get(p, pfn, count)       ((void)0)
+#define note_site(p, pfn, count, site)        ((void)(site))
+#define poison_put(p, pfn, order, site)       ((void)(site))
+#define poison_put_range(p, pfn, count, site) ((void)(site))
+#define poison_get(p, pfn, count)             ((void)0)
 #endif
 
 /* ---- blocks (block.c) ------------------------------------------------------------------------ */
@@ -497,8 +502,8 @@ void exact_attach(struct pmm *p, uint64_t s);
 void exact_take(struct pmm *p, uint64_t base, uint64_t count);
 void exact_put(struct pmm *p, uint64_t base, uint64_t count, const void *site);
 
-/* What is wrong with giving back [base, base + count) as one whole allocation (`whole`) or as part
- * of one, and of which frame; NULL if nothing is. */
+/* What is wrong with giving back [base, base + count) as one whole block (`whole`) or as part
+ * of an allocation, and of which frame; NULL if nothing is. */
 const char *exact_blame(const struct pmm *p, uint64_t base, uint64_t count, bool whole,
                         uint64_t *culprit);
 
