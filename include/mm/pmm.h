@@ -148,8 +148,9 @@ MM_MUST_CHECK mm_err_t pmm_add(struct pmm *p, pfn_t base, uint64_t count);
 /*
  * Take [base, base + count) out of service for ever: what is FREE or HELD at once, what is USED
  * when it is given back. *in_use, unless NULL, is set to the number of frames of the second sort.
- * Errors: MM_EINVAL, MM_ENOENT as above, MM_ENOSPC (PMM_MAX_BAD ranges are out already); nothing
- * changes then. Ranges that touch count as one.
+ * Errors: MM_EINVAL, MM_ENOENT as above, MM_ENOSPC (PMM_MAX_BAD ranges are out already), MM_ENOMEM
+ * (no room for records); nothing changes then. Ranges that touch count as one.
+ * Context: not an interrupt handler.
  */
 MM_MUST_CHECK mm_err_t pmm_retire(struct pmm *p, pfn_t base, uint64_t count, uint64_t *in_use);
 

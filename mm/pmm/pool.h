@@ -172,6 +172,7 @@ struct pmm {
     uint64_t low, critical;
     _Atomic uint32_t below; /* marks that free memory is below, as told to `reclaim` */
 
+    bool hit_waits;         /* (s) a processor was stopped amid a hit that may still put a frame */
     uint64_t stops;         /* (s) */
     uint64_t refusals;      /* (s) */
     uint64_t storage_bytes; /* (const) */

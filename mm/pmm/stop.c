@@ -84,6 +84,7 @@ static void quiet(struct pmm *p, struct pmm_cpu *c)
 {
     while (atomic_load_explicit(&c->busy, memory_order_acquire) != NULL) {
         if (atomic_load_explicit(&c->parked, memory_order_acquire) != 0) {
+            p->hit_waits = true;
             return; /* emptied by who waits there */
         }
         port_spin_hint();
@@ -112,6 +113,7 @@ uint64_t stop_all(struct pmm *p)
             atomic_store_explicit(&p->cpus[i].stop, 1, memory_order_relaxed);
         }
     }
+    p->hit_waits = false;
     if (p->ncpus > 1) {
         port_fence_cpus();
     }
