@@ -1003,6 +1003,37 @@ static void test_zero(void **state)
     close_pool(&f);
 }
 
+/* Zeroed ahead and taken in turn, to the last frame. */
+static void test_zero_all(void **state)
+{
+    static const struct part parts[] = { { 8 * GiB, 1024 + 300, GIVEN } };
+    struct fixture f;
+    unsigned ntaken = 0;
+    unsigned nfilled = 0;
+
+    (void)state;
+    host_phys_reset();
+    scribble(8 * GiB, 1024 + 300);
+    open_pool(&f, parts, 2);
+    while (pmm_free_frames(f.p) > 0) {
+        unsigned n = pmm_fill_zeroed(f.p, 50);
+
+        nfilled += n;
+        do {
+            pfn_t pfn = pmm_get(f.p, 0, PMM_ZERO);
+
+            assert_false(pfn_is_none(pfn));
+            assert_true(is_zero(pfn.v, 1));
+            scribble(pfn.v, 1);
+            ntaken++;
+        } while (n-- > 1);
+    }
+    assert_int_equal(ntaken, 1024 + 300);
+    assert_true(nfilled > ntaken / 2);
+    assert_sound(pmm_check(f.p));
+    close_pool(&f);
+}
+
 /* A frame known to be zero that is given without the flag, dirtied and put, is zero no more. */
 static void test_zero_after_use(void **state)
 {
@@ -1110,7 +1141,8 @@ int main(void)
         cmocka_unit_test(test_claim),           cmocka_unit_test(test_partial),
         cmocka_unit_test(test_batches),         cmocka_unit_test(test_caches),
         cmocka_unit_test(test_quick),           cmocka_unit_test(test_zero),
-        cmocka_unit_test(test_zero_after_use),  cmocka_unit_test(test_statistics),
+        cmocka_unit_test(test_zero_all),        cmocka_unit_test(test_zero_after_use),
+        cmocka_unit_test(test_statistics),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

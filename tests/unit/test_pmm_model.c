@@ -52,6 +52,7 @@ struct world {
     struct alloc *allocs;
     size_t nallocs;
 
+    bool plain;     /* single frames and whole blocks only: no frame needs records */
     bool hook_puts; /* the reclaim hook may make room */
     uint64_t marks; /* calls of it because of a mark */
 };
@@ -399,7 +400,7 @@ static void do_put(struct world *w)
         return;
     }
     a = pick_alloc(w);
-    if (a.count > 1 && once_in(w, 4)) {
+    if (a.count > 1 && !w->plain && once_in(w, 4)) {
         put_part(w, a);
         return;
     }
@@ -462,11 +463,20 @@ static unsigned some_flags(struct world *w)
     return flags;
 }
 
+static unsigned some_order(struct world *w)
+{
+    if (!once_in(w, 3)) {
+        return 0;
+    }
+    if (w->plain) {
+        return once_in(w, 4) ? (unsigned)below(w, PMM_MAX_ORDER + 2) / 9 * 9 : 9;
+    }
+    return !once_in(w, 4) ? (unsigned)below(w, 5) : (unsigned)below(w, PMM_MAX_ORDER + 2);
+}
+
 static void do_get(struct world *w)
 {
-    unsigned order = !once_in(w, 3)   ? 0
-                     : !once_in(w, 4) ? (unsigned)below(w, 5)
-                                      : (unsigned)below(w, PMM_MAX_ORDER + 2);
+    unsigned order = some_order(w);
     unsigned flags = some_flags(w);
     uint64_t count = UINT64_C(1) << order;
     pfn_t pfn;
@@ -574,6 +584,10 @@ static void do_claim(struct world *w)
     uint64_t base = some_range(w, once_in(w, 8) ? 1500 : 60, &count);
     mm_err_t answer = MM_OK;
 
+    if (w->plain) {
+        count = once_in(w, 8) ? 512 : 1;
+        base -= base % count;
+    }
     if (count == 0 || base + count < base) {
         answer = MM_EINVAL;
     } else if (!has_all(w, base, count)) {
@@ -856,7 +870,9 @@ static void run_steps(struct world *w, uint64_t steps, uint64_t check_each, bool
         }
         switch (below(w, 16)) {
         case 0:
-            do_get_range(w);
+            if (!w->plain) {
+                do_get_range(w);
+            }
             break;
         case 1:
             do_claim(w);
@@ -874,7 +890,7 @@ static void run_steps(struct world *w, uint64_t steps, uint64_t check_each, bool
         case 4:
             if (once_in(w, 8)) {
                 do_other(w);
-            } else if (retires && once_in(w, 8)) {
+            } else if (retires && !w->plain && once_in(w, 8)) {
                 do_retire(w);
             }
             break;
@@ -923,6 +939,7 @@ static void run_shape(const struct shape *shape)
         world_make(&w, shape->parts, shape->nparts, shape->kind, ncpus[host_rng_below(&r, 4)],
                    host_rng_next(&r));
         w.hook_puts = once_in(&w, 2);
+        w.plain = once_in(&w, 3);
         pmm_set_reclaim(w.p, below(&w, w.n), 0, w.hook_puts ? make_room : NULL, &w);
         assert_world(&w);
         run_steps(&w, n, each, once_in(&w, 2));
@@ -933,6 +950,7 @@ static void run_shape(const struct shape *shape)
             learn_records(&w);
         }
         assert_world(&w);
+        assert_true(!w.plain || w.p->records == 0);
         world_drop(&w);
     }
     host_phys_reset();

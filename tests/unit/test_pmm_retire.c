@@ -240,6 +240,54 @@ static void test_retire_limit(void **state)
     close_pool(&f);
 }
 
+/* Whole blocks and GiB, free or given: only what has to be told from its neighbours needs records.
+ */
+static void test_retire_blocks(void **state)
+{
+    static const struct part parts[] = { { 8 * GiB, 3 * GiB, GIVEN } };
+    struct fixture f;
+    uint64_t in_use;
+    uint64_t block;
+
+    (void)state;
+    SKIP_IF_POISONED();
+    open_pool(&f, parts, 2);
+    assert_int_equal(retire(f.p, 8 * GiB + 3 * 512, 512, &in_use), MM_OK);
+    assert_int_equal(retire(f.p, 10 * GiB, GiB, &in_use), MM_OK);
+    assert_int_equal(stats_of(f.p).record_frames, 0);
+    assert_int_equal(stats_of(f.p).bad_frames, 512 + GiB);
+    assert_int_equal(get(f.p, 18), 9 * GiB);
+    assert_int_equal(get(f.p, 18), NO_BASE);
+    assert_sound(pmm_check(f.p));
+
+    /* The GiB that is given leaves in the middle of its allocation, by parts. */
+    assert_int_equal(retire(f.p, 9 * GiB + 512, 1024, &in_use), MM_OK);
+    assert_int_equal(in_use, 1024);
+    put_range(f.p, 9 * GiB, 1000);
+    assert_int_equal(stats_of(f.p).leaving_frames, 1024 - 488);
+    assert_sound(pmm_check(f.p));
+    put_range(f.p, 9 * GiB + 1000, GiB - 1000);
+    assert_int_equal(stats_of(f.p).leaving_frames, 0);
+    assert_int_equal(state_of(f.p, 9 * GiB + 511), PMM_FREE);
+    assert_int_equal(state_of(f.p, 9 * GiB + 512), PMM_BAD);
+    assert_int_equal(state_of(f.p, 9 * GiB + 1535), PMM_BAD);
+    assert_int_equal(state_of(f.p, 9 * GiB + 1536), PMM_FREE);
+    assert_sound(pmm_check(f.p));
+
+    block = get(f.p, 9);
+    assert_int_equal(retire(f.p, block, 512, &in_use), MM_OK);
+    assert_int_equal(in_use, 512);
+    put(f.p, block, 9);
+    assert_int_equal(state_of(f.p, block + 77), PMM_BAD);
+    assert_int_equal(stats_of(f.p).bad_frames, 512 + GiB + 1024 + 512);
+    assert_sound(pmm_check(f.p));
+    while ((block = get(f.p, 9)) != NO_BASE) {
+        assert_true(block != 8 * GiB + 3 * 512 && block < 10 * GiB);
+    }
+    assert_sound(pmm_check(f.p));
+    close_pool(&f);
+}
+
 /* Frames that hold the pool's records can go as well: the records move, if there is room. */
 static void test_retire_records(void **state)
 {
@@ -461,13 +509,10 @@ static void test_wait(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_add),
-        cmocka_unit_test(test_retire),
-        cmocka_unit_test(test_retire_in_use),
-        cmocka_unit_test(test_retire_limit),
-        cmocka_unit_test(test_retire_records),
-        cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_add),           cmocka_unit_test(test_retire),
+        cmocka_unit_test(test_retire_in_use), cmocka_unit_test(test_retire_limit),
+        cmocka_unit_test(test_retire_blocks), cmocka_unit_test(test_retire_records),
+        cmocka_unit_test(test_marks),         cmocka_unit_test(test_wait),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
