@@ -77,6 +77,9 @@ static enum block_is block_is(const struct pmm *p, uint64_t b)
 
 static void put_bit(aword *plane, uint64_t i, bool on)
 {
+    if (test_bit(plane, i) == on) {
+        return; /* as mostly: to look is cheaper */
+    }
     if (on) {
         set_bit(plane, i);
     } else {
