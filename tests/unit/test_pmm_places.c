@@ -255,6 +255,33 @@ static void test_last_frame(void **state)
     close_pool(&f);
 }
 
+/* The last block of its size is given, and not first spent on the records that say so. */
+static void test_last_block(void **state)
+{
+    static const struct part parts[] = { { 8 * GiB, 512, GIVEN } };
+    struct fixture f;
+
+    (void)state;
+    for (unsigned order = 1; order <= 9; order++) {
+        uint64_t base = 8 * GiB + 512 - (UINT64_C(1) << order);
+
+        open_pool(&f, parts, 2);
+        assert_int_equal(drain(f.p), 512);
+        for (uint64_t pfn = base; pfn < 8 * GiB + 512; pfn++) {
+            put(f.p, pfn, 0);
+        }
+        host_set_cpu(order % 2);
+        assert_int_equal(pmm_why(f.p, order), MM_OK);
+        assert_int_equal(get(f.p, order), base);
+        assert_int_equal(pmm_why(f.p, 0), MM_ENOMEM);
+        assert_sound(pmm_check(f.p));
+        put(f.p, base, order);
+        assert_int_equal(pmm_free_frames(f.p), UINT64_C(1) << order);
+        assert_sound(pmm_check(f.p));
+        close_pool(&f);
+    }
+}
+
 /*
  * Every 2 MiB block but one is pinned by a single frame. Whichever it is, and whichever processor
  * asks, the whole one is found, again and again; and none is once it has been taken.
@@ -387,6 +414,7 @@ int main(void)
         cmocka_unit_test(test_own_places),
         cmocka_unit_test(test_why),
         cmocka_unit_test(test_last_frame),
+        cmocka_unit_test(test_last_block),
         cmocka_unit_test(test_pinned_blocks),
         cmocka_unit_test(test_blocks_in_caches),
         cmocka_unit_test(test_lone_frames),
