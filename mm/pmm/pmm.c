@@ -145,7 +145,7 @@ static void set_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64
     struct slot *s = &c->slot[use];
     const aword *multi = block_multi(p, b);
 
-    /* For frame_is_in_hand(): who reads `moves` twice alike has read word and mask of one time. */
+    /* For frames_in_hand(): who reads `moves` twice alike has read word and mask of one time. */
     atomic_store_explicit(&c->moves, atomic_load_explicit(&c->moves, memory_order_relaxed) + 1,
                           memory_order_release);
     atomic_store_explicit(&s->first, block_base(p, b) + w * 64, memory_order_release);
@@ -183,9 +183,9 @@ static inline bool slot_put(struct slot *s, uint64_t pfn)
     return true;
 }
 
-bool frame_is_in_hand(const struct pmm *p, uint64_t pfn)
+uint64_t frames_in_hand(const struct pmm *p, uint64_t b, uint64_t first)
 {
-    uint64_t b = section_of(p, pfn) * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    uint64_t in_hand = 0;
 
     for (unsigned i = 0; i < p->ncpus; i++) {
         const struct pmm_cpu *c = &p->cpus[i];
@@ -198,14 +198,13 @@ bool frame_is_in_hand(const struct pmm *p, uint64_t pfn)
             }
             uint32_t moves = atomic_load_explicit(&c->moves, memory_order_acquire);
             uint64_t mask = load(&s->mask); /* before `first`: set_slot() writes it after */
-            uint64_t first = atomic_load_explicit(&s->first, memory_order_acquire);
-            if (first == (pfn & ~UINT64_C(63)) && (mask & bit(pfn)) != 0 &&
+            if (atomic_load_explicit(&s->first, memory_order_acquire) == first &&
                 atomic_load_explicit(&c->moves, memory_order_acquire) == moves) {
-                return true;
+                in_hand |= mask;
             }
         }
     }
-    return false;
+    return in_hand;
 }
 
 /* ---- one frame ------------------------------------------------------------------------------- */
@@ -533,21 +532,6 @@ static void give_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint6
     set_slot(p, c, use, b, w, mask);
 }
 
-/* Was the frame, of section `s`, given alone? (Or is it free in somebody's hand.) */
-static inline bool is_single(const struct pmm *p, uint64_t s, uint64_t pfn)
-{
-    const struct section *sec = &p->sections[s];
-    const struct book *k = &p->books[s];
-    uint64_t w = pfn % SECTION_FRAMES / 64;
-    uint64_t i = w / BLOCK_WORDS;
-    const aword *avail = &p->frames[s * SECTION_WORDS + w];
-    const aword *multi = sec->multi != NULL ? &sec->multi[w] : &no_multi;
-
-    return atomic_load_explicit(&sec->open, memory_order_acquire) &&
-           (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & bit(i)) != 0 &&
-           ((load(multi) | load(avail)) & bit(pfn)) == 0;
-}
-
 static _Noreturn __attribute__((noinline)) void blame_put(struct pmm *p, uint64_t pfn,
                                                           const void *site)
 {
@@ -558,51 +542,80 @@ static _Noreturn __attribute__((noinline)) void blame_put(struct pmm *p, uint64_
 }
 
 /*
- * A frame that was given alone comes back. False if it takes a stop to put it (retired frames).
+ * The `count` frames of `mask`, of the word of `first`, come back, each given alone. False if it
+ * takes a stop to put them (retired frames).
  *
- * It goes into the slot that has its block, even if that slot has to change its word. Else into the
- * plane; but who puts two frames of a block, one after the other, is likely to go on so, and
- * becomes its owner if it has none: then they are gathered, and a word costs what a frame costs
- * otherwise.
+ * A single one goes into the slot that has its block, even if that slot has to change its word.
+ * Else they go into the plane; but who puts two frames of a block, one after the other, is likely
+ * to go on so, and becomes its owner if it has none: then they are gathered, and a word costs what
+ * a frame costs otherwise.
  */
-static bool put_single(struct pmm *p, const struct turn *t, uint64_t pfn, const void *site)
+static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint64_t mask,
+                       unsigned count, const void *site)
 {
     struct pmm_cpu *c = t->c;
-    uint64_t s = section_of(p, pfn);
+    uint64_t s = section_of(p, first);
 
-    if (s == NO_SECTION || !is_single(p, s, pfn)) {
+    if (s == NO_SECTION) {
+        blame_put(p, first + (unsigned)__builtin_ctzll(mask), site);
+    }
+    const struct section *sec = &p->sections[s];
+    const struct book *k = &p->books[s];
+    uint64_t w = first % SECTION_FRAMES / 64;
+    uint64_t i = w / BLOCK_WORDS;
+    uint64_t b = s * SECTION_BLOCKS + i;
+    const aword *avail = &p->frames[s * SECTION_WORDS + w];
+    const aword *multi = sec->multi != NULL ? &sec->multi[w] : &no_multi;
+    bool split = false;
+    bool has_owner = false;
+    uint64_t wrong = ALL;
+
+    if (atomic_load_explicit(&sec->open, memory_order_acquire) &&
+        (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & bit(i)) != 0) {
+        split = true;
+        wrong = load(multi) | load(avail);
+        has_owner = (load(&k->owned[i / 64]) & bit(i)) != 0;
+    }
+    if (has_owner) {
+        wrong |= frames_in_hand(p, b, first);
+    }
+    if ((wrong & mask) != 0) {
+        uint64_t pfn = first + (unsigned)__builtin_ctzll(wrong & mask);
+
+        if (split && (load(multi) & bit(pfn)) == 0) {
+            bad_put(pfn, 1, site, pfn, "is free already");
+        }
         blame_put(p, pfn, site);
     }
-    if (p->sections[s].leaving) {
+    if (sec->leaving) {
         return false;
     }
-    uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
-    uint64_t b = s * SECTION_BLOCKS + i;
-    uint64_t w = pfn % BLOCK_FRAMES / 64;
-    bool has_owner = test_bit(p->books[s].owned, i);
+    if (count == 1 && t->nested == NULL) {
+        enum slot_use use = SLOTS;
 
-    if (has_owner && frame_is_in_hand(p, pfn)) {
-        bad_put(pfn, 1, site, pfn, "is free already");
-    }
-    if (t->nested == NULL) {
         if (b == owned(c, TAKE)) {
-            give_slot(p, c, TAKE, b, w, bit(pfn));
-            forget_refusals(p);
-            return true;
+            use = TAKE;
+        } else if (b == owned(c, GIVE) || (b == c->last && !has_owner && try_own(p, b))) {
+            use = GIVE;
         }
-        if (b == owned(c, GIVE) || (b == c->last && !has_owner && try_own(p, b))) {
-            give_slot(p, c, GIVE, b, w, bit(pfn));
+        if (use != SLOTS) {
+            give_slot(p, c, use, b, w % BLOCK_WORDS, mask);
             forget_refusals(p);
             return true;
         }
         c->last = b;
     }
-    uint64_t avail = put_word(p, c, b, w, bit(pfn), 1, site);
+    uint64_t is_free = put_word(p, c, b, w % BLOCK_WORDS, mask, count, site);
     forget_refusals(p);
-    if (avail == ALL && block_is_full(p, b) && try_own(p, b)) {
+    if (is_free == ALL && block_is_full(p, b) && try_own(p, b)) {
         disown(p, b);
     }
     return true;
+}
+
+static bool put_single(struct pmm *p, const struct turn *t, uint64_t pfn, const void *site)
+{
+    return put_frames(p, t, pfn & ~UINT64_C(63), bit(pfn), 1, site);
 }
 
 /* ---- blocks of 2 to 256 frames --------------------------------------------------------------- */
@@ -865,30 +878,33 @@ void zero_frames(uint64_t pfn, uint64_t count)
     }
 }
 
-/* What is to be had without a stop; NO_FRAME if that is nothing. */
+/* What is to be had without a stop, but for one when a section gets its second plane; NO_FRAME if
+ * that is nothing. */
 static uint64_t try_get(struct pmm *p, unsigned order)
 {
-    for (;;) {
-        uint64_t unplanned = NO_SECTION;
-        uint64_t pfn = NO_FRAME;
-        struct turn t;
+    uint64_t unplanned = NO_SECTION;
+    uint64_t pfn = NO_FRAME;
+    struct turn t;
 
-        begin_turn(p, &t);
-        if (order == 0) {
-            pfn = get_single(p, &t);
-        } else if (order < BLOCK_SHIFT) {
-            pfn = get_run(p, &t, order, &unplanned);
-        } else if (order == BLOCK_SHIFT) {
-            pfn = get_whole(p, &t);
-        }
-        end_turn(&t);
-        if (unplanned == NO_SECTION) {
-            return pfn;
-        }
+    begin_turn(p, &t);
+    if (order == 0) {
+        pfn = get_single(p, &t);
+    } else if (order < BLOCK_SHIFT) {
+        pfn = get_run(p, &t, order, &unplanned);
+    } else if (order == BLOCK_SHIFT) {
+        pfn = get_whole(p, &t);
+    }
+    end_turn(&t);
+    if (unplanned != NO_SECTION) { /* the plane after the block: its frames may be the last ones */
         uint64_t irq = stop_all(p);
-        exact_attach(p, unplanned);
+
+        pfn = exact_get(p, order);
+        if (pfn != NO_FRAME) {
+            exact_attach(p, unplanned);
+        }
         go_on(p, irq);
     }
+    return pfn;
 }
 
 /* With the pool stopped: the answer, whatever it is. */
@@ -990,6 +1006,20 @@ pfn_t pmm_get(struct pmm *p, unsigned order, unsigned flags)
     return get_block(p, order, flags, __builtin_return_address(0));
 }
 
+/* The lowest frames of a slot, at most `n`; returns how many. */
+static unsigned empty_into(struct slot *s, pfn_t *pfns, unsigned n)
+{
+    uint64_t mask = load(&s->mask);
+    uint64_t first = s->first;
+    unsigned got = 0;
+
+    for (; mask != 0 && got < n; mask &= mask - 1) {
+        pfns[got++] = pfn_make(first + (unsigned)__builtin_ctzll(mask));
+    }
+    store(&s->mask, mask);
+    return got;
+}
+
 unsigned pmm_get_batch(struct pmm *p, pfn_t *pfns, unsigned n, unsigned flags)
 {
     const void *site = __builtin_return_address(0);
@@ -1007,6 +1037,9 @@ unsigned pmm_get_batch(struct pmm *p, pfn_t *pfns, unsigned n, unsigned flags)
                 break;
             }
             pfns[got++] = pfn_make(pfn);
+            if (t.nested == NULL) {
+                got += empty_into(&t.c->slot[TAKE], &pfns[got], n - got);
+            }
         }
         end_turn(&t);
         if (got < n && (flags & PMM_QUICK) == 0 && !is_refused(p, 0)) {
@@ -1079,6 +1112,27 @@ void pmm_put(struct pmm *p, pfn_t base, unsigned order)
     put_block(p, base.v, order, __builtin_return_address(0));
 }
 
+/* Put the first frames of a batch, as many as lie in one word; returns how many, 0 if it takes a
+ * stop, or there are none. */
+static unsigned put_word_of(struct pmm *p, const struct turn *t, const pfn_t *pfns, unsigned n,
+                            const void *site)
+{
+    uint64_t first = n != 0 ? pfns[0].v & ~UINT64_C(63) : 0;
+    uint64_t mask = 0;
+    unsigned count = 0;
+
+    while (count < n && (pfns[count].v & ~UINT64_C(63)) == first) {
+        uint64_t m = bit(pfns[count].v);
+
+        if ((mask & m) != 0) {
+            bad_put(pfns[count].v, 1, site, pfns[count].v, "is free already");
+        }
+        mask |= m;
+        count++;
+    }
+    return count != 0 && put_frames(p, t, first, mask, count, site) ? count : 0;
+}
+
 void pmm_put_batch(struct pmm *p, const pfn_t *pfns, unsigned n)
 {
     const void *site = __builtin_return_address(0);
@@ -1088,12 +1142,14 @@ void pmm_put_batch(struct pmm *p, const pfn_t *pfns, unsigned n)
         poison_put(p, pfns[i].v, 0, site);
     }
     for (unsigned done = 0; done < n;) {
+        unsigned count = 0;
         struct turn t;
 
         begin_turn(p, &t);
-        while (done < n && put_single(p, &t, pfns[done].v, site)) {
-            done++;
-        }
+        do {
+            done += count;
+            count = put_word_of(p, &t, &pfns[done], n - done, site);
+        } while (count != 0);
         end_turn(&t);
         if (done < n) {
             put_stopped(p, pfns[done++].v, 0, site);

@@ -332,8 +332,16 @@ void put_block(struct pmm *p, uint64_t pfn, unsigned order, const void *site);
 /* Give what a slot holds back to the planes, as empty_cache() does; returns what that was. */
 uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use);
 
-/* Is the frame free, in the hands of a processor? Its block has an owner. */
-bool frame_is_in_hand(const struct pmm *p, uint64_t pfn);
+/* Which frames of the word of `first`, of block `b`, are free, in the hands of processors? Only a
+ * block with an owner has such. */
+uint64_t frames_in_hand(const struct pmm *p, uint64_t b, uint64_t first);
+
+static inline bool frame_is_in_hand(const struct pmm *p, uint64_t pfn)
+{
+    uint64_t b = section_of(p, pfn) * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
+
+    return (frames_in_hand(p, b, pfn & ~UINT64_C(63)) & bit(pfn)) != 0;
+}
 
 /* Frames left the planes for processor `c`, or came back (n < 0). */
 static inline void count_taken(struct pmm_cpu *c, int64_t n)
