@@ -16,6 +16,7 @@
 #include "bench.h"
 
 #define BATCH         64 /* of the rows with random frames */
+#define TURNS         5
 #define CHURN_ROUNDS  100
 #define FALSE_ROUNDS  5
 #define REFUSALS      10000
@@ -295,6 +296,7 @@ static void swap_singly(struct worker *w, uint64_t n, unsigned value)
     uint64_t done = 0;
     struct watch start = start_watch(w);
 
+    w->cut[value] = false;
     while (done < n && !w->cut[value]) {
         for (unsigned i = 0; i < SLICE && done < n; i++, done++) {
             put(self, cpu, held[done], 0);
@@ -357,6 +359,32 @@ static void random_worker(struct worker *w)
     }
     verify_held(w, 0);
     put_first(w, w->nheld);
+}
+
+/* The same when nothing is left of how memory was filled: every frame has been exchanged several
+ * times. Timed is the last turn. */
+static void worn_worker(struct worker *w)
+{
+    uint64_t nfree;
+
+    fill(w);
+    nfree = w->nheld / 10;
+    shuffle(w, nfree);
+    put_first(w, nfree);
+    for (unsigned turn = 0; turn < TURNS; turn++) {
+        shuffle(w, w->nheld);
+        meet(w->b);
+        swap_singly(w, w->nheld, 0);
+        meet(w->b);
+        drop_refused(w);
+    }
+    verify_held(w, 0);
+    put_first(w, w->nheld);
+}
+
+static void run_worn(struct bench *b)
+{
+    run_all(b, worn_worker);
 }
 
 static void run_random(struct bench *b)
@@ -867,6 +895,7 @@ static const struct value pair[] = { { "get+put", "ns", true }, { 0 } };
 static const struct value random_pairs[] = { { "put+get", "ns", true },
                                              { "put+get, batches of 64", "ns", true },
                                              { 0 } };
+static const struct value worn[] = { { "put+get", "ns", true }, { 0 } };
 static const struct value handed[] = { { "get, put", "ns", true }, { 0 } };
 static const struct value mixed[] = { { "put+get", "ns", true }, { 0 } };
 static const struct value pinned[] = { { "found", "blocks", false },
@@ -896,6 +925,8 @@ const struct row rows[] = {
     { "random at 90 % full, %u threads", run_random, random_pairs, true, 1, 0, 7, 0 },
     { "random at 90 % full, %s", run_random, random_pairs, false, 16, 0, 20, 0 },
     { "random at 90 % full, %s", run_random, random_pairs, false, 256, 0, 20, 1 },
+    { "random at 90 % full, worn, 1 thread", run_worn, worn, false, 1, 0, 6, 0 },
+    { "random at 90 % full, worn, %u threads", run_worn, worn, true, 1, 0, 7, 0 },
     { "orders 1 to 8 at random, 1 thread", run_mixed, mixed, false, 1, 0, 2, 0 },
     { "orders 1 to 8 at random, %u threads", run_mixed, mixed, true, 1, 0, 3, 0 },
     { "order 9, fresh, 1 thread", run_huge, get_put, false, 1, 0, 2, 0 },

@@ -35,6 +35,8 @@ VALUES = [
     ("random at 90 % full, 16 GiB", "put+get"),
     ("random at 90 % full, 16 GiB", "put+get, batches of 64"),
     ("random at 90 % full, 16 GiB", "put+get, to that at 64 MiB"),
+    ("random at 90 % full, worn, 1 thread", "put+get"),
+    ("random at 90 % full, worn, 2 threads", "put+get"),
     ("orders 1 to 8 at random, 1 thread", "put+get"),
     ("orders 1 to 8 at random, 2 threads", "put+get"),
     ("order 9, fresh, 1 thread", "get"),
