@@ -1,21 +1,25 @@
 # Plat: make, make run, make test, make bench, make bench-pmm, make usb DEV=..., make debug. See README.md.
-# LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands; PMM_DEBUG=1 watches frames (clean first).
+# LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands;
+# DEBUG=1 makes the debug build, in build/debug: frames are poisoned, and it is kept who took each.
 
 LLVM   ?=
 CLANG  := clang$(LLVM)
 GCC    ?= gcc
 PYTHON ?= /usr/bin/python3
-B      ?= build
+B      ?= build$(if $(DEBUG),/debug)
+export B
 ,      := ,
 Q      := $(if $(V),,@)
 MAKEFLAGS += --jobs=$(shell nproc)
 say     = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef
+# What a call returns to is who took a frame: a call that ends a function is a call, too.
+WATCH  := -DPMM_DEBUG -fno-optimize-sibling-calls
 COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WARN) \
-          $(if $(PMM_DEBUG),-DPMM_DEBUG)
+          $(if $(DEBUG),$(WATCH))
 
-.PHONY: all run debug usb test test-quick test-unit test-boot bench bench-pmm clean format
+.PHONY: all run debug usb test test-quick test-unit test-boot debug-build bench bench-pmm clean format
 .DELETE_ON_ERROR:
 all: $(B)/plat.efi $(B)/plat.img
 
@@ -136,7 +140,7 @@ usb: all
 # ---- tests ----------------------------------------------------------------------------------------
 
 # Unit tests: every tests/unit/test_*.c is a program, linked with mm/, the stub's logic and the host's port;
-# once by clang with ASan and UBSan, once by gcc.
+# once by clang with ASan and UBSan, once by gcc. One is about the debug build, and made as such too.
 UNIT   := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # Files of efi/ and kernel/ that touch no machine, and so run on the host too.
 STUB_LOGIC := $(filter-out efi/main.c efi/bytes.c efi/sbat.c,$(sort $(wildcard efi/*.c)))
@@ -155,11 +159,16 @@ $(B)/$(1)/test_%: $(B)/$(1)/tests/unit/test_%.o $(UNITSRC:%.c=$(B)/$(1)/%.o)
 endef
 $(eval $(call host_rules,clang,CLANG,$(CLANG),-fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code))
 $(eval $(call host_rules,gcc,GCC,$(GCC),))
+$(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH)))
 .SECONDARY:
 
-UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%)
+UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug
 
-test: all $(UNITBIN) $(B)/badfw.efi
+# For the boot test of the debug build. This build's B and -j are not its.
+debug-build:
+	$(Q)$(if $(DEBUG),:,MAKEFLAGS= $(MAKE) --no-print-directory DEBUG=1 B=$(B)/debug LLVM=$(LLVM) V=$(V))
+
+test: all debug-build $(UNITBIN) $(B)/badfw.efi
 	scripts/test all $(UNITBIN)
 
 test-quick: all $(UNITBIN) $(B)/badfw.efi
@@ -168,7 +177,7 @@ test-quick: all $(UNITBIN) $(B)/badfw.efi
 test-unit: $(UNITBIN)
 	scripts/test unit $(UNITBIN)
 
-test-boot: all $(B)/badfw.efi
+test-boot: all debug-build $(B)/badfw.efi
 	scripts/test boot
 
 bench: all

@@ -21,7 +21,7 @@
 #ifdef PMM_DEBUG
 #define NOBODY "not in use"
 #else
-#define NOBODY "this build does not note who takes frames; one made with PMM_DEBUG=1 does"
+#define NOBODY "this build does not note who takes frames; one made with DEBUG=1 does"
 #endif
 
 /* What is, of a size that may be nothing, easy to overlook. */
@@ -420,7 +420,7 @@ MONITOR_COMMAND(frames) = {
             "  map    draw memory, or [ADDR, ADDR + SIZE) of it (SIZE: 4 MiB), a character\n"
             "         for each piece of equal size; what has no memory in it is left out\n"
             "  at     what the frame was in firmware's map, and what it is now\n"
-            "  who    which function took the frame (a build with PMM_DEBUG)\n"
+            "  who    which function took the frame (a debug build)\n"
             "  drain  give back the frames that this processor keeps at hand\n"
             "  test   [ADDR [SIZE]] [seed=N] [passes=N] [faulty=ADDR:MASK]: test what is\n"
             "         free, take out of service what fails; faulty plays stuck bits\n"
