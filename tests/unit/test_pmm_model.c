@@ -384,6 +384,7 @@ static void put_part(struct world *w, struct alloc a)
 
     gave(w, a.base + off, count);
     pmm_put_range(w->p, pfn_make(a.base + off), count);
+    learn_records(w); /* of what remains */
     if (off > 0) {
         w->allocs[w->nallocs++] = (struct alloc){ a.base, off };
     }
@@ -440,7 +441,6 @@ static bool make_room(void *ctx, enum pmm_mark mark, uint64_t count)
         return false;
     }
     assert_true(count > 0 && w->hook_puts);
-    learn_records(w); /* of the attempt that has failed: they are USED, as far as we can tell */
     for (unsigned i = 0; i < 4 && n > 0; i++) {
         do_put(w);
     }
