@@ -58,7 +58,7 @@ static struct {
     bool quick;
     bool csv;
 } opt = {
-    .frames = 4 * GIB, .nthreads = 2, .seed = UINT64_C(0x506c6174), .seconds = 50, .rows = ""
+    .frames = 4 * GIB, .nthreads = 2, .seed = UINT64_C(0x506c6174), .seconds = 40, .rows = ""
 };
 
 /* ---- children -------------------------------------------------------------------------------- */
@@ -525,7 +525,7 @@ static const char help[] =
     "  --rows TEXT     only the rows whose name has TEXT in it\n"
     "  --so FILE       also the allocator in this shared object (tests/bench/frames.h)\n"
     "  --seed N        of all random choices\n"
-    "  --seconds N     to aim at in all, 50 unless said; no row has fewer rounds than it needs\n"
+    "  --seconds N     to aim at in all, 40 unless said; no row has fewer rounds than it needs\n"
     "  --quick         one short round over little memory: does it all work?\n"
     "  --csv           a line a figure\n"
     "  --help\n\n"
