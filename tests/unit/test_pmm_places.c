@@ -169,6 +169,7 @@ static void test_why(void **state)
 {
     static const struct part parts[] = { { 8 * GiB, GiB, GIVEN } };
     struct fixture f;
+    uint64_t refusals;
 
     (void)state;
     open_pool(&f, parts, 2);
@@ -192,8 +193,11 @@ static void test_why(void **state)
         assert_int_equal(pmm_why(f.p, order), MM_ENOMEM);
         assert_int_equal(get(f.p, order), NO_BASE);
     }
+    refusals = stats_of(f.p).refusals;
     put(f.p, 8 * GiB + 255, 0);
     assert_int_equal(pmm_why(f.p, 0), MM_OK);
+    assert_int_equal(get(f.p, 1), NO_BASE);
+    assert_int_equal(stats_of(f.p).refusals, refusals + 1);
     assert_int_equal(pmm_why(f.p, 1), MM_ENOMEM);
     assert_int_equal(get(f.p, 0), 8 * GiB + 255);
     assert_sound(pmm_check(f.p));

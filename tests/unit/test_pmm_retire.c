@@ -442,6 +442,45 @@ static void test_marks(void **state)
     close_pool(&f);
 }
 
+/* Whatever makes free memory less tells of it. */
+static void test_marks_of_all(void **state)
+{
+    static const struct part parts[] = { { 5 * GiB, 4000, GIVEN } };
+    struct fixture f;
+    struct reclaim r = { .free = 0 };
+    struct pmm_want want = { .count = 100 };
+    pfn_t pfns[100] = { 0 };
+    uint64_t in_use;
+
+    (void)state;
+    for (unsigned how = 0; how < 5; how++) {
+        open_pool(&f, parts, 2);
+        assert_int_equal(claim(f.p, 5 * GiB, 2000), MM_OK);
+        pmm_set_reclaim(f.p, 2000, 0, on_reclaim, &r);
+        memset(r.calls, 0, sizeof(r.calls));
+        switch (how) {
+        case 0:
+            assert_int_not_equal(get(f.p, 5), NO_BASE);
+            break;
+        case 1:
+            assert_int_equal(pmm_get_batch(f.p, pfns, 100, 0), 100);
+            break;
+        case 2:
+            assert_int_equal(pmm_get_range(f.p, &want, &pfns[0]), MM_OK);
+            break;
+        case 3:
+            assert_int_equal(claim(f.p, 5 * GiB + 3000, 100), MM_OK);
+            break;
+        default:
+            assert_int_equal(retire(f.p, 5 * GiB + 3000, 100, &in_use), MM_OK);
+            break;
+        }
+        assert_int_equal(r.calls[PMM_LOW_MARK], 1);
+        assert_int_equal(r.calls[PMM_CRITICAL_MARK], 0);
+        close_pool(&f);
+    }
+}
+
 static void test_wait(void **state)
 {
     static const struct part parts[] = { { 5 * GiB, 1024, GIVEN } };
@@ -512,7 +551,8 @@ int main(void)
         cmocka_unit_test(test_add),           cmocka_unit_test(test_retire),
         cmocka_unit_test(test_retire_in_use), cmocka_unit_test(test_retire_limit),
         cmocka_unit_test(test_retire_blocks), cmocka_unit_test(test_retire_records),
-        cmocka_unit_test(test_marks),         cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_marks),         cmocka_unit_test(test_marks_of_all),
+        cmocka_unit_test(test_wait),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
