@@ -2,17 +2,20 @@
 
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#define IRQ_SIGNAL  SIGRTMIN
-#define YIELD_AFTER 64 /* turns of a spin loop, after which another thread may have the processor  \
-                        */
+#define IRQ_SIGNAL SIGRTMIN
+#define YIELD_AFTER                                                                                \
+    64 /* turns of a spin loop, after which another thread may have the processor                  \
+        */
 
 /* What a thread has of a processor. Its signal handler shares the irq_ fields with it. */
 struct cpu {
@@ -30,7 +33,7 @@ struct host_flush host_flush;
 _Thread_local jmp_buf *host_panic_jmp;
 _Thread_local char host_panic_text[512];
 
-static unsigned char *phys;
+static unsigned char *_Atomic phys;
 static _Thread_local struct cpu this_cpu;
 
 _Noreturn static void die(const char *what)
@@ -39,15 +42,17 @@ _Noreturn static void die(const char *what)
     abort();
 }
 
-/* Before any thread can ask for it. */
-static __attribute__((constructor)) void phys_map(void)
+static void phys_map(void)
 {
-    phys =
-        mmap(phys, HOST_PHYS_BYTES, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (phys != NULL ? MAP_FIXED : 0), -1, 0);
-    if (phys == MAP_FAILED) {
+    unsigned char *old = atomic_load_explicit(&phys, memory_order_relaxed);
+    void *at =
+        mmap(old, HOST_PHYS_BYTES, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (old != NULL ? MAP_FIXED : 0), -1, 0);
+
+    if (at == MAP_FAILED) {
         die("mmap of physical memory");
     }
+    atomic_store_explicit(&phys, at, memory_order_release);
 }
 
 void host_phys_reset(void)
@@ -55,12 +60,20 @@ void host_phys_reset(void)
     phys_map();
 }
 
+/* Mapped when first asked for: programs that do without have other things at low addresses. */
 void *port_ptr(pa_t pa)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    unsigned char *at = atomic_load_explicit(&phys, memory_order_acquire);
+
     if (pa.v >= HOST_PHYS_BYTES) {
         port_panic("port_ptr: 0x%llx is no RAM of this host", (unsigned long long)pa.v);
     }
-    return phys + pa.v;
+    if (at == NULL) {
+        pthread_once(&once, phys_map);
+        at = atomic_load_explicit(&phys, memory_order_acquire);
+    }
+    return at + pa.v;
 }
 
 void port_panic(const char *fmt, ...)
