@@ -39,8 +39,8 @@
  * at the other end have time to become whole; only then one that is whole. But to look for the
  * lowest again for each block finds blocks with one free frame each, when frames are put at random.
  * So a search goes on where the last one ended, for a stretch of frames, an eighth of the pool, or
- * until it comes to where more than half of a block is free; there it begins again. Processors
- * begin at sections far from each other.
+ * until it comes to where more than half of a block is free; there it begins again, if blocks had
+ * enough frames since it did so last. Processors begin at sections far from each other.
  *
  * Runs of 2 to 256 frames come from blocks of their own, which a processor owns as it does the
  * others. If some blocks in use have no such run, a whole one is cut. Order 9 is one bit. All
@@ -68,6 +68,10 @@
 
 /* Blocks that are searched for a run of 2..256 frames before a whole one is cut. */
 #define RUN_TRIES 16
+
+/* Frames that a block must have had, on average since a search began at home, to begin there again.
+ */
+#define WORTHWHILE 24
 
 /* What a slot looks at where there is no second plane. */
 static const aword no_multi;
@@ -275,10 +279,10 @@ static inline uint64_t hit_get(struct pmm *p)
 }
 
 /*
- * Into the plane, if that is all there is to do: the block has no owner, has free frames already,
- * has no second plane, and is not that of the last frame put. For frames put at random that is the
- * common path, so it is made of the fewest steps, and a hit as well: what it changes, but for
- * `taken`, is shared with other processors anyway. Ends the hit.
+ * Into the plane, if that is all there is to do: the block has no owner, no second plane, and is
+ * not that of the last frame put. For frames put at random that is the common path, so it is made
+ * of the fewest steps, and a hit as well: what it changes, but for `taken`, is shared with other
+ * processors anyway. Ends the hit.
  */
 static __attribute__((noinline)) bool hit_plane(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
                                                 const void *site)
@@ -296,10 +300,10 @@ static __attribute__((noinline)) bool hit_plane(struct pmm *p, struct pmm_cpu *c
     uint64_t b = s * SECTION_BLOCKS + i;
     aword *avail = &p->frames[s * SECTION_WORDS + w];
 
-    /* `some` is for SPLIT blocks only, so it stands for `split` here: one line less to load. */
     if (!atomic_load_explicit(&sec->open, memory_order_acquire) || sec->leaving ||
         sec->multi != NULL || c->last == b ||
-        (load(&k->some[i / 64]) & ~load(&k->owned[i / 64]) & bit(i)) == 0 ||
+        (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & ~load(&k->owned[i / 64]) & bit(i)) ==
+            0 ||
         (load(avail) & bit(pfn)) != 0) {
         end_hit(c);
         return false;
@@ -308,6 +312,7 @@ static __attribute__((noinline)) bool hit_plane(struct pmm *p, struct pmm_cpu *c
     if ((was & bit(pfn)) != 0) {
         bad_put(pfn, 1, site, pfn, "is free already");
     }
+    show_free(p, b);
     local_add(&c->taken, -1);
     c->last = b;
     forget_refusals(p);
@@ -349,6 +354,7 @@ static void search_from_home(const struct pmm *p, struct pmm_cpu *c)
 {
     c->left = p->stretch;
     c->cursor = c->home * SECTION_BLOCKS;
+    c->swept = 0;
 }
 
 /* An owned block of zone `z` that is in use: the next by address, or the first again (essay, "Which
@@ -360,7 +366,7 @@ static uint64_t own_used(struct pmm *p, struct pmm_cpu *c, enum zone z)
         return own_some(p, z, c->cursor);
     }
     uint64_t b = own_some(p, z, c->cursor);
-    if (b != NO_BLOCK && is_sparse(p, b)) {
+    if (b != NO_BLOCK && p->stretch - c->left >= c->swept * WORTHWHILE && is_sparse(p, b)) {
         disown(p, b);
         search_from_home(p, c);
         b = own_some(p, z, c->cursor);
@@ -386,6 +392,7 @@ static uint64_t own_block(struct pmm *p, struct pmm_cpu *c)
         }
         if (b != NO_BLOCK) {
             c->cursor = b + 1;
+            c->swept++;
             bump(&c->nblocks);
             return b;
         }
@@ -698,7 +705,10 @@ static uint64_t own_run(struct pmm *p, struct pmm_cpu *c, unsigned order)
         while ((b = take_whole(p, (enum zone)z, c->home)) != NO_BLOCK) {
             split_block(p, b, NULL);
             if (try_own(p, b)) {
-                return b;
+                if (find_run(p, b, order) < BLOCK_FRAMES) {
+                    return b;
+                }
+                disown(p, b); /* another processor had it meanwhile */
             }
         }
     }

@@ -116,6 +116,7 @@ struct pmm_cpu {
     uint64_t home;   /* (const) section index: where searches begin */
     uint64_t cursor; /* block index: the search for one in use goes on here */
     uint64_t left;   /* frames to take until it begins at `home` again */
+    uint64_t swept;  /* blocks since then */
     uint64_t runs;   /* block index: the same for blocks of 2..256 frames */
     uint64_t last;   /* block of the last single frame put */
     _Atomic uint64_t refills;

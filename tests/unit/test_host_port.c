@@ -17,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FENCES       20000
-#define SLOW_FENCES  500
+#define FENCES       2000
+#define SLOW_FENCES  100
 #define INTERRUPT_NS 100000
 #define WAIT_NS      (UINT64_C(20) * INTERRUPT_NS)
 #define NESTED       100

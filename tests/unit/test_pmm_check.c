@@ -697,7 +697,6 @@ DAMAGE(outside_body, set_frame(p, OUTSIDE_FRAME, AS_BODY);)
 DAMAGE(outside_no_plane, p->sections[0].multi = NULL;)
 DAMAGE(outside_whole, set_block(p, NOWHERE_FRAME, true, false, false);)
 DAMAGE(outside_block, set_block(p, NOWHERE_FRAME, false, false, false);)
-DAMAGE(some_of_whole, set_bit(book_at(p, WHOLE_FRAME)->some, in_section(WHOLE_FRAME));)
 DAMAGE(outside_part_whole, set_block(p, OUTSIDE_FRAME, true, false, false);
        clear_bit(book_at(p, OUTSIDE_FRAME)->some, in_section(OUTSIDE_FRAME));)
 DAMAGE(outside_part_given, set_block(p, OUTSIDE_FRAME, false, false, false);
@@ -788,7 +787,6 @@ static void test_damage(void **state)
         CASE("P5: ", outside_no_plane),
         CASE("P5: ", outside_whole),
         CASE("P5: ", outside_block),
-        CASE("P4: ", some_of_whole),
         CASE("P5: ", outside_part_whole),
         CASE("P5: ", outside_part_given),
         CASE("P5: ", body_alone),
