@@ -60,6 +60,12 @@ static const struct part even[] = { { 5 * GiB, 8 * 512, false } };
 /* So little that everybody wants the same two blocks. */
 static const struct part tiny[] = { { 5 * GiB, 2 * 512, false } };
 
+/* The same for runs, whose second plane the odd frames bring along. */
+static const struct part crowded[] = {
+    { 5 * GiB, 2 * 512, false },
+    { 5 * GiB + 1024 + 3, 5, false },
+};
+
 /* Half of it comes later, some of that next to what is there. */
 static const struct part growing[] = {
     { 5 * GiB + 300, 1000, false },
@@ -908,6 +914,53 @@ static void test_merge_8(void **state)
     merge_with(8);
 }
 
+/*
+ * Runs as long as half a block, from two blocks that are whole again and again: between the moment
+ * in which one thread splits a block and that in which it owns it, others take all that is in it.
+ */
+static void *runs_body(void *arg)
+{
+    struct worker *me = arg;
+    uint64_t steps = MERGE_STEPS / me->nthreads;
+
+    host_set_cpu(me->cpu);
+    meet();
+    for (uint64_t i = 0; i < steps && !atomic_load(&failed); i++) {
+        get_order(me, host_rng_below(&me->rng, 4) != 0 ? 8 : 7, PMM_QUICK);
+        pmm_idle(w.p); /* what it took, it leaves to others as it is */
+        if (me->nheld > 3 || host_rng_below(&me->rng, 3) == 0) {
+            put_all(me);
+        }
+    }
+    meet();
+    put_all(me);
+    return NULL;
+}
+
+static void runs_with(unsigned nthreads)
+{
+    struct host_rng rng = host_rng_make("runs");
+
+    open_pool(crowded, MM_COUNTOF(crowded), nthreads);
+    atomic_store(&limit_frames, w.frames);
+    run_threads(nthreads, &rng, runs_body);
+    assert_int_equal(atomic_load(&counted), 0);
+    assert_all_is_back(0);
+    close_pool();
+}
+
+static void test_runs_2(void **state)
+{
+    (void)state;
+    runs_with(2);
+}
+
+static void test_runs_8(void **state)
+{
+    (void)state;
+    runs_with(8);
+}
+
 /* ---- memory that comes and goes -------------------------------------------------------------- */
 
 #define MAX_RETIRED 20
@@ -1384,6 +1437,8 @@ int main(void)
         cmocka_unit_test(test_random_8),
         cmocka_unit_test(test_merge_2),
         cmocka_unit_test(test_merge_8),
+        cmocka_unit_test(test_runs_2),
+        cmocka_unit_test(test_runs_8),
         cmocka_unit_test(test_come_and_go_2),
         cmocka_unit_test(test_come_and_go_8),
         cmocka_unit_test(test_drain_2),
