@@ -160,9 +160,11 @@ endef
 $(eval $(call host_rules,clang,CLANG,$(CLANG),-fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code))
 $(eval $(call host_rules,gcc,GCC,$(GCC),))
 $(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH)))
+# ThreadSanitizer, for the one program that has threads to speak of.
+$(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread))
 .SECONDARY:
 
-UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug
+UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug $(B)/tsan/test_pmm_threads
 
 # For the boot test of the debug build. This build's B and -j are not its.
 debug-build:
