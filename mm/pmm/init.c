@@ -194,7 +194,9 @@ static void fill_section(void *ctx, const struct range *r, uint64_t section)
     }
     uint64_t lo = section << SECTION_SHIFT;
     if (r->free && r->base <= lo && r->end >= lo + SECTION_FRAMES) {
-        set_bit(p->closed, f->n - 1);
+        aword *closed = &p->closed[(f->n - 1) / 64];
+
+        store(closed, load(closed) | bit(f->n - 1)); /* nobody else is here yet: no locked OR */
     }
 }
 

@@ -795,6 +795,16 @@ static bool put_run(struct pmm *p, const struct turn *t, uint64_t pfn, unsigned 
 
 /* ---- blocks of 2 MiB ------------------------------------------------------------------------- */
 
+/* Memory below 4 GiB is for who finds none above: nobody takes from there out of habit. */
+static void remember_spot(struct pmm *p, struct pmm_cpu *c, uint64_t b)
+{
+    bool again = zone_of(p, b / SECTION_BLOCKS) == ZONE_ABOVE_4G ||
+                 p->zone_begin[ZONE_ABOVE_4G] == p->nsections;
+
+    c->spot = again ? &book_of(p, b)->whole[b % SECTION_BLOCKS / 64] : NULL;
+    c->spot_at = block_base(p, b - b % 64);
+}
+
 static uint64_t get_whole(struct pmm *p, const struct turn *t)
 {
     for (int z = ZONES - 1; z >= 0; z--) {
@@ -802,10 +812,34 @@ static uint64_t get_whole(struct pmm *p, const struct turn *t)
 
         if (b != NO_BLOCK) {
             count_taken(t->c, (int64_t)BLOCK_FRAMES);
+            if (t->nested == NULL) {
+                remember_spot(p, t->c, b);
+            }
             return block_base(p, b);
         }
     }
     return NO_FRAME;
+}
+
+/* The lowest whole block of the word that the last one came from, as a hit; NO_FRAME if it has
+ * none.
+ */
+static inline uint64_t hit_get_whole(struct pmm *p)
+{
+    struct pmm_cpu *c = this_cpu(p);
+    struct hit hit = { .raided = 0, .puts = NO_FRAME };
+    uint64_t pfn = NO_FRAME;
+
+    if (!begin_hit(c, &hit)) {
+        return NO_FRAME;
+    }
+    uint64_t v = c->spot != NULL ? load(c->spot) : 0;
+    if (v != 0 && (clear_bits(c->spot, v & -v) & v & -v) != 0) {
+        local_add(&c->taken, (int64_t)BLOCK_FRAMES);
+        pfn = c->spot_at + (unsigned)__builtin_ctzll(v) * BLOCK_FRAMES;
+    }
+    end_hit(c);
+    return pfn;
 }
 
 /* Does what comes after block `i` of section `s` go on with its allocation? */
@@ -821,28 +855,36 @@ static inline bool goes_on(const struct pmm *p, uint64_t s, uint64_t i)
     return frame_is_body(p, section_base(p, s) + next * BLOCK_FRAMES);
 }
 
-/* As put_run(). */
-static bool put_whole(struct pmm *p, const struct turn *t, uint64_t pfn, const void *site)
+/*
+ * A block of 2 MiB that was given as such, put as a hit: what it changes is shared with other
+ * processors anyway. False if it takes a stop to put it, or to say what is wrong with it.
+ */
+static bool hit_put_whole(struct pmm *p, uint64_t pfn, const void *site)
 {
+    struct pmm_cpu *c = this_cpu(p);
+    struct hit hit = { .raided = 0, .puts = NO_FRAME };
     uint64_t s = section_of(p, pfn);
 
-    if (pfn % BLOCK_FRAMES != 0 || s == NO_SECTION || !p->sections[s].open ||
-        p->sections[s].leaving) {
+    if (s == NO_SECTION || pfn % BLOCK_FRAMES != 0 || !begin_hit(c, &hit)) {
         return false;
     }
+    const struct section *sec = &p->sections[s];
     uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
     struct book *k = &p->books[s];
-    if (((load(&k->whole[i / 64]) | load(&k->split[i / 64]) | load(&k->kin[i / 64])) & bit(i)) !=
+    if (!atomic_load_explicit(&sec->open, memory_order_acquire) || sec->leaving ||
+        ((load(&k->whole[i / 64]) | load(&k->split[i / 64]) | load(&k->kin[i / 64])) & bit(i)) !=
             0 ||
         goes_on(p, s, i)) {
+        end_hit(c);
         return false;
     }
     if ((set_bits(&k->whole[i / 64], bit(i)) & bit(i)) != 0) {
         bad_put(pfn, BLOCK_FRAMES, site, pfn, "is free already");
     }
     want_bit(p->some_whole, s);
-    count_taken(t->c, -(int64_t)BLOCK_FRAMES);
+    local_add(&c->taken, -(int64_t)BLOCK_FRAMES);
     forget_refusals(p);
+    end_hit(c);
     return true;
 }
 
@@ -1013,6 +1055,15 @@ pfn_t pmm_get(struct pmm *p, unsigned order, unsigned flags)
             return pfn_make(pfn);
         }
     }
+    if (order == BLOCK_SHIFT && (flags & PMM_ZERO) == 0 && p->reclaim == NULL) {
+        uint64_t pfn = hit_get_whole(p);
+
+        if (pfn != NO_FRAME) {
+            note_site(p, pfn, BLOCK_FRAMES, __builtin_return_address(0));
+            poison_get(p, pfn, BLOCK_FRAMES);
+            return pfn_make(pfn);
+        }
+    }
     return get_block(p, order, flags, __builtin_return_address(0));
 }
 
@@ -1099,13 +1150,14 @@ __attribute__((noinline)) void put_block(struct pmm *p, uint64_t pfn, unsigned o
     struct turn t;
 
     MM_ASSERT(order <= PMM_MAX_ORDER);
+    if (order == BLOCK_SHIFT && hit_put_whole(p, pfn, site)) {
+        return;
+    }
     begin_turn(p, &t);
     if (order == 0) {
         done = put_single(p, &t, pfn, site);
     } else if (order < BLOCK_SHIFT && mm_is_aligned(pfn, UINT64_C(1) << order)) {
         done = put_run(p, &t, pfn, order, site);
-    } else if (order == BLOCK_SHIFT) {
-        done = put_whole(p, &t, pfn, site);
     }
     end_turn(&t);
     if (!done) {

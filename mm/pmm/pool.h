@@ -113,12 +113,14 @@ struct pmm_cpu {
     _Atomic uint32_t moves;                            /* a slot has changed its word so often */
     _Atomic int64_t taken; /* frames that this processor took out of the planes, less those put */
 
-    uint64_t home;   /* (const) section index: where searches begin */
-    uint64_t cursor; /* block index: the search for one in use goes on here */
-    uint64_t left;   /* frames to take until it begins at `home` again */
-    uint64_t swept;  /* blocks since then */
-    uint64_t runs;   /* block index: the same for blocks of 2..256 frames */
-    uint64_t last;   /* block of the last single frame put */
+    uint64_t home;    /* (const) section index: where searches begin */
+    uint64_t cursor;  /* block index: the search for one in use goes on here */
+    uint64_t left;    /* frames to take until it begins at `home` again */
+    uint64_t swept;   /* blocks since then */
+    uint64_t runs;    /* block index: the same for blocks of 2..256 frames */
+    uint64_t last;    /* block of the last single frame put */
+    aword *spot;      /* of a plane of whole blocks: the word from which the last was taken, */
+    uint64_t spot_at; /* and the number of its first frame; NULL if it is not to be used again */
     _Atomic uint64_t refills;
     _Atomic uint64_t nblocks;
 } __attribute__((aligned(128)));
