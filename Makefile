@@ -1,4 +1,4 @@
-# Plat: make, make run, make test, make bench, make bench-pmm, make usb DEV=..., make debug. See README.md.
+# Plat: make, make run, make test, make verify, make bench, make bench-pmm, make usb DEV=..., make debug. See README.md.
 # LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands;
 # DEBUG=1 makes the debug build, in build/debug: frames are poisoned, and it is kept who took each.
 
@@ -19,7 +19,7 @@ WATCH  := -DPMM_DEBUG -fno-optimize-sibling-calls
 COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WARN) \
           $(if $(DEBUG),$(WATCH))
 
-.PHONY: all run debug usb test test-quick test-unit test-boot debug-build bench bench-pmm clean format
+.PHONY: all run debug usb test test-quick test-unit test-boot debug-build verify bench bench-pmm clean format
 .DELETE_ON_ERROR:
 all: $(B)/plat.efi $(B)/plat.img
 
@@ -181,6 +181,10 @@ test-unit: $(UNITBIN)
 
 test-boot: all debug-build $(B)/badfw.efi
 	scripts/test boot
+
+# The frame pool's protocol, as models in tests/spin, in every state there is.
+verify:
+	GCC=$(GCC) scripts/verify
 
 bench: all
 	scripts/bench

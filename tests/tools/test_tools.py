@@ -40,7 +40,7 @@ def run(*command, ok=True, **options):
 
 @quick
 @pytest.mark.parametrize("script", ["setup", "mkimage", "mkusb", "run-qemu", "debug-qemu", "test",
-                                    "bench"])
+                                    "verify", "bench"])
 def test_help(script):
     done = run(SCRIPTS / script, "--help")
     assert "usage:" in done.stdout
