@@ -5,8 +5,8 @@
  * share is a step of its own, and what a processor computes from it, or keeps to itself, belongs to
  * that step. Inlines have the names of the functions in mm/pmm/block.c and mm/pmm/pmm.c that they
  * restate. Steps happen in one order that all agree on: that is what x86 gives to locked
- * instructions and to loads after them (Intel SDM vol. 3A 8.2.3). The one place that does with less,
- * stopping the pool, is in stop.pml.
+ * instructions and to loads after them (Intel SDM vol. 3A 8.2.3). The one place that does with
+ * less, stopping the pool, is in stop.pml.
  *
  * Small: BLOCKS blocks of one section, of WORDS words; the first has FRAMES frames, the second one.
  * Frames are given alone or a block at a time. Left out: runs of 2 to 256 frames, which an owner
@@ -30,11 +30,13 @@
  *   - no block is full and SPLIT without an owner, or somebody who is about to merge it: if all
  *     have put everything and emptied their caches, every block is whole.
  *
- * Options: CPUS, BLOCKS, WORDS, FRAMES; SLOTS: 0 takes and puts past the slots, as interrupt handlers do,
- * 1 has TAKE, 2 also GIVE; HITS: a put into the plane is over before the merging begins; SUMMARIES:
- * with a section's bits that say where to look; PUTTER, TAKER: one processor more, which only puts
- * frames, or only gets and puts whole blocks. M_...: a step is left out or comes too early, and spin
- * must find an error. scripts/verify runs it all.
+ * Options: CPUS, BLOCKS, WORDS, FRAMES;
+ *   SLOTS        0 takes and puts past the slots, as interrupt handlers do, 1 has TAKE, 2 also GIVE
+ *   HITS         a put into the plane is over before the merging begins
+ *   SUMMARIES    with a section's bits that say where to look
+ *   PUTTER, TAKER  one processor more, which only puts frames, or only gets and puts whole blocks
+ *   M_...        a step is left out or comes too early, and spin must find an error
+ * scripts/verify runs it all.
  */
 
 #define ALL(w)     ((w) == 0 -> (1 << FRAMES) - 1 : 1)

@@ -10,7 +10,9 @@
  * buffers of the others, one by one.
  *
  * The first IRQS processors also have interrupts: between any two steps of a hit, which is where
- * they are not masked, a handler may begin, does an operation itself, and only then the hit goes on.
+ * they are not masked, a handler may begin, does an operation itself, and only then the hit goes
+ * on. A handler that has to wait says in `parked` which hit it has interrupted, and leaves the
+ * slots alone: who stops the pool may have begun to empty them before that hit began.
  *
  * FULL processors do everything. STOPPERS more only stop the pool, and take what is free then, if
  * anything is; so nobody needs to stop them.
@@ -45,7 +47,7 @@
 #define PARKED 1
 #define MASK   2
 byte memory[FULL * 3];
-byte view[FULL * 3];   /* what the processor itself sees */
+byte view[FULL * 3]; /* what the processor itself sees */
 chan buffer[FULL] = [3] of { byte, byte };
 byte pending[FULL];  /* stores to MASK in the buffer */
 
@@ -54,7 +56,7 @@ byte pending[FULL];  /* stores to MASK in the buffer */
 
 bit stop[FULL];
 byte raided[FULL]; /* of struct hit: frames taken from the slot */
-bit putting[FULL];    /* of struct hit: it puts a frame */
+bit putting[FULL]; /* of struct hit: it puts a frame */
 bit locked;        /* p->lock */
 bit none;          /* a refusal is remembered */
 byte plane;
