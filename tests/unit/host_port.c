@@ -166,16 +166,25 @@ void port_spin_hint(void)
 
 /* ---- interrupts ------------------------------------------------------------------------------- */
 
-/* Interrupts are on, and one is due. Another may come after each `irq_off = false`, or be noted
- * before it. */
+/*
+ * Interrupts are on, and one is due; others may be noted meanwhile. The signal is let through while
+ * `irq_fn` runs, which may turn interrupts on, and not before and after: were each signal
+ * interrupted by the next, on a machine that is slow to deliver them, the stack would not last.
+ */
 static void take_interrupts(void)
 {
+    sigset_t irq, before;
+
+    sigemptyset(&irq);
+    sigaddset(&irq, IRQ_SIGNAL);
     do {
         this_cpu.irq_off = true;
         this_cpu.irq_pending = false;
+        pthread_sigmask(SIG_UNBLOCK, &irq, &before);
         if (this_cpu.irq_fn != NULL) {
             this_cpu.irq_fn();
         }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
         this_cpu.irq_off = false;
     } while (this_cpu.irq_pending);
 }
@@ -195,7 +204,7 @@ static void on_signal(int sig)
 
 void host_interrupts(void (*fn)(void), uint64_t ns)
 {
-    struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART | SA_NODEFER };
+    struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
     struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = IRQ_SIGNAL };
     struct timespec every = { (time_t)(ns / 1000000000), (long)(ns % 1000000000) };
     struct itimerspec spec = { every, every };
