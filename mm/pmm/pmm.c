@@ -304,7 +304,7 @@ static __attribute__((noinline)) bool hit_plane(struct pmm *p, struct pmm_cpu *c
         sec->multi != NULL || c->last == b ||
         (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & ~load(&k->owned[i / 64]) & bit(i)) ==
             0 ||
-        (load(avail) & bit(pfn)) != 0) {
+        (load(avail) & bit(pfn)) != 0 || (load(avail) | bit(pfn)) == ALL) { /* may merge: a turn */
         end_hit(c);
         return false;
     }
