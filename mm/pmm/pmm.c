@@ -221,6 +221,7 @@ static __attribute__((noinline)) void merge_later(struct pmm *p, uint64_t b)
     begin_turn(p, &t);
     if (block_is_full(p, b) && try_own(p, b)) {
         disown(p, b);
+        forget_refusals(p);
     }
     end_turn(&t);
 }

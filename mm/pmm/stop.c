@@ -54,6 +54,9 @@ void empty_cache(struct pmm *p, struct pmm_cpu *c, struct hit *hit)
             disown(p, b);
         }
     }
+    if (c->last != NO_BLOCK && block_is_full(p, c->last) && try_own(p, c->last)) {
+        disown(p, c->last); /* filled by a put that has yet to merge it */
+    }
     c->last = NO_BLOCK;
 }
 
