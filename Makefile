@@ -32,7 +32,7 @@ KCOM   := --target=x86_64-unknown-none-elf -ffreestanding -fPIE -fvisibility=hid
 # Undefined behaviour traps (ud1), and the panic says which check it was.
 KUB    := -fsanitize=bounds,shift,signed-integer-overflow,integer-divide-by-zero,unreachable,return,bool,enum \
           -fsanitize-trap=all
-KCFLAGS := $(COMMON) $(KCOM) $(KUB) -Wunreachable-code
+KCFLAGS := $(COMMON) $(KCOM) $(KUB) -Wunreachable-code -DMM_PORT_INLINE='"../../kernel/port_inline.h"'
 LIBMM  := $(B)/libmm.a
 
 $(B)/mm/%.o: mm/%.c
@@ -157,8 +157,10 @@ $(B)/$(1)/%.o: %.c
 $(B)/$(1)/test_%: $(B)/$(1)/tests/unit/test_%.o $(UNITSRC:%.c=$(B)/$(1)/%.o)
 	$(Q)$(3) $(4) -o $$@ $$^ -lcmocka
 endef
-$(eval $(call host_rules,clang,CLANG,$(CLANG),-fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code))
-$(eval $(call host_rules,gcc,GCC,$(GCC),))
+# Those further down call port_cpu(), as those who lift mm/ out may do.
+HINLINE := -DMM_PORT_INLINE='"../../tests/unit/host_inline.h"'
+$(eval $(call host_rules,clang,CLANG,$(CLANG),$(HINLINE) -fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code))
+$(eval $(call host_rules,gcc,GCC,$(GCC),$(HINLINE)))
 $(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH)))
 # ThreadSanitizer, for the one program that has threads to speak of.
 $(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread))
@@ -190,8 +192,8 @@ bench: all
 	scripts/bench
 
 # Frame allocators side by side, by gcc and by clang, mm/ without sanitizers; ARGS="--so FILE --csv".
-$(eval $(call host_rules,bench/gcc,GCC,$(GCC),))
-$(eval $(call host_rules,bench/clang,CLANG,$(CLANG),))
+$(eval $(call host_rules,bench/gcc,GCC,$(GCC),$(HINLINE)))
+$(eval $(call host_rules,bench/clang,CLANG,$(CLANG),$(HINLINE)))
 BENCHSRC := $(sort $(wildcard tests/bench/*.c)) tests/unit/host_port.c $(filter mm/memmap/% mm/pmm/%,$(MM))
 BENCHBIN := $(B)/bench/gcc/bench_frames $(B)/bench/clang/bench_frames
 

@@ -46,11 +46,6 @@ void port_irq_restore(uint64_t state)
     }
 }
 
-unsigned port_cpu(void)
-{
-    return cpu_this()->number;
-}
-
 void port_fence_cpus(void)
 {
     _Static_assert(CPU_COUNT == 1, "there is no other processor to fence");

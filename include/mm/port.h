@@ -30,8 +30,15 @@ void port_irq_restore(uint64_t state);
  * The number of this processor, from 0. A caller inside mm/ stays on it, and nothing else runs on
  * it but interrupt handlers, which finish first, until it returns from mm/: a kernel that preempts
  * itself, or a program with more threads than numbers, sees to that around its calls.
+ *
+ * Every operation of the frame pool asks, and a call costs as much as the rest of the shortest:
+ * whoever compiles mm/ may have MM_PORT_INLINE name a header that defines this inline instead.
  */
+#ifdef MM_PORT_INLINE
+#include MM_PORT_INLINE
+#else
 unsigned port_cpu(void);
+#endif
 
 /*
  * Every other processor passes through a full memory barrier between the call and the return: what

@@ -85,7 +85,7 @@ static bool plane_is_empty(const aword *plane)
 
 /* ---- frames ---------------------------------------------------------------------------------- */
 
-bool block_is_full(const struct pmm *p, uint64_t b)
+static bool block_is_full(const struct pmm *p, uint64_t b)
 {
     for (unsigned w = 0; w < BLOCK_WORDS; w++) {
         if (free_in_word(p, b, w) != ALL) {
@@ -260,18 +260,29 @@ void split_block(struct pmm *p, uint64_t b, const uint64_t *free_words)
     }
 }
 
+static bool is_split(const struct pmm *p, uint64_t b)
+{
+    const struct book *k = book_of(p, b);
+    uint64_t i = b % SECTION_BLOCKS;
+
+    return test_bit(k->split, i) && !test_bit(k->kin, i);
+}
+
 bool try_own(struct pmm *p, uint64_t b)
 {
     struct book *k = book_of(p, b);
     uint64_t i = b % SECTION_BLOCKS;
 
-    if (set_bit(k->owned, i)) {
-        return false;
-    }
-    if (test_bit(k->split, i) && !test_bit(k->kin, i)) {
-        return true;
-    }
-    clear_bit(k->owned, i); /* it was merged since the caller saw it */
+    do {
+        if (set_bit(k->owned, i)) {
+            return false;
+        }
+        if (is_split(p, b)) {
+            return true;
+        }
+        clear_bit(k->owned, i); /* it was merged since the caller saw it */
+        /* Who split and filled it meanwhile has left it to its owner: to us. */
+    } while (is_split(p, b));
     return false;
 }
 
@@ -308,6 +319,13 @@ void disown(struct pmm *p, uint64_t b)
         clear_bit(k->owned, i);
         /* Who filled it meanwhile has left it to its owner: to us. */
     } while (block_is_full(p, b) && try_own(p, b));
+}
+
+void merge_if_full(struct pmm *p, uint64_t b)
+{
+    if (block_is_full(p, b) && try_own(p, b)) {
+        disown(p, b);
+    }
 }
 
 /* The lowest whole block of an open section, taken; NO_BLOCK if there is none. */

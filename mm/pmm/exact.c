@@ -543,15 +543,10 @@ const char *exact_blame(const struct pmm *p, uint64_t base, uint64_t count, bool
 
 /* ---- taking and giving back ------------------------------------------------------------------ */
 
-static struct pmm_cpu *own_cpu(const struct pmm *p)
-{
-    return &p->cpus[port_cpu()];
-}
-
 void exact_take(struct pmm *p, uint64_t base, uint64_t count)
 {
     each_piece(p, base, base + count, occupy);
-    count_taken(own_cpu(p), (int64_t)count);
+    count_taken(&this_cpu(p)->taken, (int64_t)count);
     name(p, base, base + count, false, false);
 }
 
@@ -625,7 +620,7 @@ void exact_put(struct pmm *p, uint64_t base, uint64_t count, const void *site)
     bool further = frame_is_body(p, right);
 
     each_piece(p, base, end, release);
-    count_taken(own_cpu(p), -(int64_t)count);
+    count_taken(&this_cpu(p)->taken, -(int64_t)count);
     forget_refusals(p);
     hold_leaving(p, base, end);
     name(p, left, base, goes_on, false);

@@ -8,7 +8,6 @@
  * block are told apart by it, and what is HELD comes in pieces of any size later (pmm_add). Pools
  * whose memory must not be touched get it for all sections.
  */
-#include "local.h"
 #include "pool.h"
 
 #define DIR_MAX 4096u /* entries of the directory: beyond, they stand for several GiB each */

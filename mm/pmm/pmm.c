@@ -63,7 +63,6 @@
  */
 #include "mm/pmm.h"
 
-#include "local.h"
 #include "pool.h"
 
 /* Blocks that are searched for a run of 2..256 frames before a whole one is cut. */
@@ -72,9 +71,6 @@
 /* Frames that a block must have had, on average since a search began at home, to begin there again.
  */
 #define WORTHWHILE 24
-
-/* What a slot looks at where there is no second plane. */
-static const aword no_multi;
 
 /* ---- small things ---------------------------------------------------------------------------- */
 
@@ -119,11 +115,11 @@ static _Noreturn __attribute__((noinline)) void blame_word(const struct pmm *p, 
 }
 
 /*
- * Put the `count` frames of `mask`, of word `w` of block `b`, into the plane. Returns what is free
- * in the word then. (Pointers are made before they are used: an atomic access has the compiler
- * load all of *p anew.)
+ * Put the `count` frames of `mask`, of word `w` of block `b`, into the plane, for who counts what
+ * is `taken`. Returns what is free in the word then. (Pointers are made before they are used: an
+ * atomic access has the compiler load all of *p anew.)
  */
-static inline uint64_t put_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint64_t w,
+static inline uint64_t put_word(struct pmm *p, _Atomic int64_t *taken, uint64_t b, uint64_t w,
                                 uint64_t mask, unsigned count, const void *site)
 {
     aword *word = &block_free(p, b)[w];
@@ -134,7 +130,7 @@ static inline uint64_t put_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, ui
     if ((was & mask) != 0) {
         blame_word(p, b, w, mask, was, site);
     }
-    count_taken(c, -(int64_t)count);
+    count_taken(taken, -(int64_t)count);
     want_bits(some, bit(b));
     want_bits(sum, bit(b / SECTION_BLOCKS));
     return was | mask;
@@ -154,7 +150,7 @@ static void set_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64
                           memory_order_release);
     atomic_store_explicit(&s->first, block_base(p, b) + w * 64, memory_order_release);
     s->free = &block_free(p, b)[w];
-    s->multi = multi != NULL ? &multi[w] : &no_multi;
+    s->runs = multi != NULL ? load(&multi[w]) : 0;
     store(&s->mask, mask);
 }
 
@@ -165,26 +161,10 @@ uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use)
 
     if (mask != 0) {
         store(&s->mask, 0);
-        put_word(p, c, owned(c, use), s->first % BLOCK_FRAMES / 64, mask, count_bits(mask), NULL);
+        put_word(p, &c->taken, owned(c, use), s->first % BLOCK_FRAMES / 64, mask, count_bits(mask),
+                 NULL);
     }
     return mask;
-}
-
-/*
- * Put a frame into a slot of its word. False if it is not one: empty slots have no word. False also
- * if the frame is not one that was given alone, for the slow path to say what it is.
- */
-static inline bool slot_put(struct slot *s, uint64_t pfn)
-{
-    uint64_t mask = load(&s->mask);
-
-    if (mask == 0 ||
-        atomic_load_explicit(&s->first, memory_order_relaxed) != (pfn & ~UINT64_C(63)) ||
-        ((mask | load(s->multi) | load(s->free)) & bit(pfn)) != 0) {
-        return false;
-    }
-    local_or(&s->mask, bit(pfn));
-    return true;
 }
 
 uint64_t frames_in_hand(const struct pmm *p, uint64_t b, uint64_t first)
@@ -213,32 +193,18 @@ uint64_t frames_in_hand(const struct pmm *p, uint64_t b, uint64_t first)
 
 /* ---- one frame ------------------------------------------------------------------------------- */
 
-/* A word of the block is full. */
-static __attribute__((noinline)) void merge_later(struct pmm *p, uint64_t b)
-{
-    struct turn t;
-
-    begin_turn(p, &t);
-    if (block_is_full(p, b) && try_own(p, b)) {
-        disown(p, b);
-        forget_refusals(p);
-    }
-    end_turn(&t);
-}
-
 /*
  * A cache hit: `busy` keeps those out who stop the pool; interrupts are welcome (stop.c). False if
  * it cannot be one.
  */
-static inline bool begin_hit(struct pmm_cpu *c, struct hit *hit)
+static inline bool begin_hit(struct pmm_cpu *c)
 {
-    if (atomic_load_explicit(&c->busy, memory_order_relaxed) != NULL) {
+    if (work_on(c) != IDLE) {
         return false;
     }
-    atomic_store_explicit(&c->busy, hit, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst); /* the barrier is the other side's */
-    if (atomic_load_explicit(&c->stop, memory_order_acquire) != 0) {
-        atomic_store_explicit(&c->busy, NULL, memory_order_release);
+    set_work(c, HIT);
+    if (must_wait(c)) {
+        set_work(c, IDLE);
         return false;
     }
     return true;
@@ -246,16 +212,19 @@ static inline bool begin_hit(struct pmm_cpu *c, struct hit *hit)
 
 static inline void end_hit(struct pmm_cpu *c)
 {
-    atomic_store_explicit(&c->busy, NULL, memory_order_release);
-    atomic_signal_fence(memory_order_seq_cst);
+    set_work(c, IDLE);
 }
 
-static inline struct pmm_cpu *this_cpu(struct pmm *p)
+/* Write the slot's mask. False if it was emptied amid the hit: then `lost` tells what was in it. */
+static inline bool hit_slot(struct pmm_cpu *c, struct slot *s, uint64_t mask)
 {
-    unsigned cpu = port_cpu();
-
-    MM_ASSERT(cpu < p->ncpus);
-    return &p->cpus[cpu];
+    store(&s->mask, mask);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(work_on(c) == SHAKEN, 0)) {
+        store(&s->mask, 0);
+        return false;
+    }
+    return true;
 }
 
 /* A frame from the slot; NO_FRAME if that takes more. */
@@ -263,84 +232,83 @@ static inline uint64_t hit_get(struct pmm *p)
 {
     struct pmm_cpu *c = this_cpu(p);
     struct slot *s = &c->slot[TAKE];
-    struct hit hit = { .raided = 0, .puts = NO_FRAME };
-    uint64_t mask, first;
+    uint64_t pfn = NO_FRAME;
 
-    if (!begin_hit(c, &hit)) {
+    if (!begin_hit(c)) {
         return NO_FRAME;
     }
-    mask = load(&s->mask);
-    first = atomic_load_explicit(&s->first, memory_order_relaxed);
-    local_and(&s->mask, ~(mask & -mask));
+    uint64_t mask = load(&s->mask);
+    if (mask != 0) {
+        pfn =
+            atomic_load_explicit(&s->first, memory_order_relaxed) + (unsigned)__builtin_ctzll(mask);
+        if (!hit_slot(c, s, mask & (mask - 1)) && (s->lost & bit(pfn)) != 0) {
+            pfn = NO_FRAME;
+        }
+    }
     end_hit(c);
-    if (mask == 0 || (hit.raided & mask & -mask) != 0) {
-        return NO_FRAME;
-    }
-    return first + (unsigned)__builtin_ctzll(mask);
+    return pfn;
 }
 
 /*
- * Into the plane, if that is all there is to do: the block has no owner, no second plane, and is
- * not that of the last frame put. For frames put at random that is the common path, so it is made
- * of the fewest steps, and a hit as well: what it changes, but for `taken`, is shared with other
- * processors anyway. Ends the hit.
+ * The block of a frame that, to all appearances, was given alone and is in nobody's hand: what is
+ * in use of it may be put into the plane as it is. NO_BLOCK if there is more to it.
  */
-static __attribute__((noinline)) bool hit_plane(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
-                                                const void *site)
+static inline uint64_t plain_block(const struct pmm *p, uint64_t pfn)
 {
     uint64_t s = section_of(p, pfn);
 
     if (s == NO_SECTION) {
-        end_hit(c);
-        return false;
+        return NO_BLOCK;
     }
     const struct section *sec = &p->sections[s];
     const struct book *k = &p->books[s];
     uint64_t w = pfn % SECTION_FRAMES / 64;
     uint64_t i = w / BLOCK_WORDS;
-    uint64_t b = s * SECTION_BLOCKS + i;
-    aword *avail = &p->frames[s * SECTION_WORDS + w];
-
     if (!atomic_load_explicit(&sec->open, memory_order_acquire) || sec->leaving ||
-        sec->multi != NULL || c->last == b ||
         (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & ~load(&k->owned[i / 64]) & bit(i)) ==
             0 ||
-        (load(avail) & bit(pfn)) != 0 || (load(avail) | bit(pfn)) == ALL) { /* may merge: a turn */
-        end_hit(c);
-        return false;
+        (sec->multi != NULL && (load(&sec->multi[w]) & bit(pfn)) != 0)) {
+        return NO_BLOCK;
     }
-    uint64_t was = set_bits(avail, bit(pfn));
-    if ((was & bit(pfn)) != 0) {
-        bad_put(pfn, 1, site, pfn, "is free already");
-    }
-    show_free(p, b);
-    local_add(&c->taken, -1);
-    c->last = b;
-    forget_refusals(p);
-    end_hit(c);
-    if ((was | bit(pfn)) == ALL) {
-        merge_later(p, b);
-    }
-    return true;
+    return s * SECTION_BLOCKS + i;
 }
 
-/* A frame that was given alone, put without a turn; false if it takes one. */
-static inline bool hit_put(struct pmm *p, uint64_t pfn, const void *site)
+/* A hit that found no slot for the frame: into the plane, which for frames put at random is the
+ * common path; else it takes a turn. (It ends here what begins in pmm_put(), and that is the
+ * shorter for it.) */
+static __attribute__((noinline)) void put_plane(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
+                                                const void *site)
 {
-    struct pmm_cpu *c = this_cpu(p);
-    struct hit hit = { .raided = 0, .puts = pfn };
+    uint64_t b = plain_block(p, pfn);
 
-    if (!begin_hit(c, &hit)) {
-        return false;
-    }
-    if (slot_put(&c->slot[TAKE], pfn) || slot_put(&c->slot[GIVE], pfn)) {
-        forget_refusals(p);
+    if (b == NO_BLOCK || b == c->last) { /* two in a row are gathered (put_frames()) */
         end_hit(c);
-        return true;
+        put_block(p, pfn, 0, site);
+        return;
     }
-    return hit_plane(p, c, pfn, site);
+    c->last = b; /* before: who shakes the hit merges this block */
+    uint64_t is_free = put_word(p, &c->hit_taken, b, pfn % BLOCK_FRAMES / 64, bit(pfn), 1, site);
+    forget_refusals(p);
+    if (is_free == ALL) { /* no handler is to come upon a block half merged */
+        uint64_t irq = port_irq_save();
+
+        merge_if_full(p, b);
+        port_irq_restore(irq);
+    }
+    end_hit(c);
 }
 
+/* As a hit, put a frame into a slot that has its word. False if it is none: empty slots have no
+ * word. And if the frame was not given alone, for others to say what it is. */
+static inline bool hit_slot_put(struct pmm_cpu *c, struct slot *s, uint64_t pfn)
+{
+    uint64_t mask = load(&s->mask);
+
+    return mask != 0 &&
+           atomic_load_explicit(&s->first, memory_order_relaxed) == (pfn & ~UINT64_C(63)) &&
+           ((mask | s->runs | load(s->free)) & bit(pfn)) == 0 &&
+           (hit_slot(c, s, mask | bit(pfn)) || (s->lost & bit(pfn)) != 0);
+}
 static bool is_sparse(const struct pmm *p, uint64_t b)
 {
     unsigned nfree = 0;
@@ -407,7 +375,7 @@ static inline void take_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint6
                              uint64_t mask, unsigned count)
 {
     clear_bits(&block_free(p, b)[w], mask);
-    count_taken(c, count);
+    count_taken(&c->taken, count);
 }
 
 /*
@@ -484,7 +452,7 @@ static uint64_t get_single(struct pmm *p, const struct turn *t)
     struct pmm_cpu *c = t->c;
     struct slot *s = &c->slot[TAKE];
 
-    if (t->nested != NULL) {
+    if (is_nested(t)) {
         return take_aside(p, c);
     }
     if (load(&s->mask) == 0 && load(&c->slot[GIVE].mask) != 0) {
@@ -573,15 +541,14 @@ static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint
     uint64_t i = w / BLOCK_WORDS;
     uint64_t b = s * SECTION_BLOCKS + i;
     const aword *avail = &p->frames[s * SECTION_WORDS + w];
-    const aword *multi = sec->multi != NULL ? &sec->multi[w] : &no_multi;
-    bool split = false;
     bool has_owner = false;
+    uint64_t multi = ALL;
     uint64_t wrong = ALL;
 
     if (atomic_load_explicit(&sec->open, memory_order_acquire) &&
         (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & bit(i)) != 0) {
-        split = true;
-        wrong = load(multi) | load(avail);
+        multi = sec->multi != NULL ? load(&sec->multi[w]) : 0;
+        wrong = multi | load(avail);
         has_owner = (load(&k->owned[i / 64]) & bit(i)) != 0;
     }
     if (has_owner) {
@@ -590,7 +557,7 @@ static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint
     if ((wrong & mask) != 0) {
         uint64_t pfn = first + (unsigned)__builtin_ctzll(wrong & mask);
 
-        if (split && (load(multi) & bit(pfn)) == 0) {
+        if ((multi & bit(pfn)) == 0) {
             bad_put(pfn, 1, site, pfn, "is free already");
         }
         blame_put(p, pfn, site);
@@ -598,7 +565,7 @@ static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint
     if (sec->leaving) {
         return false;
     }
-    if (count == 1 && t->nested == NULL) {
+    if (count == 1 && !is_nested(t)) {
         enum slot_use use = SLOTS;
 
         if (b == owned(c, TAKE)) {
@@ -613,10 +580,10 @@ static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint
         }
         c->last = b;
     }
-    uint64_t is_free = put_word(p, c, b, w % BLOCK_WORDS, mask, count, site);
+    uint64_t is_free = put_word(p, &c->taken, b, w % BLOCK_WORDS, mask, count, site);
     forget_refusals(p);
-    if (is_free == ALL && block_is_full(p, b) && try_own(p, b)) {
-        disown(p, b);
+    if (is_free == ALL) {
+        merge_if_full(p, b);
     }
     return true;
 }
@@ -683,7 +650,7 @@ static void take_run(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint64_t off,
     if (multi != NULL) {
         set_bits(&avail[off / 64], bit(off)); /* HEAD */
     }
-    count_taken(c, INT64_C(1) << order);
+    count_taken(&c->taken, INT64_C(1) << order);
 }
 
 /* Own a block with such a run, cutting a whole one if some blocks in use have none. */
@@ -785,11 +752,11 @@ static bool put_run(struct pmm *p, const struct turn *t, uint64_t pfn, unsigned 
     FOR_WORDS(w, mask, off, order)
     {
         clear_bits(&multi[w], mask);
-        any |= ~put_word(p, t->c, b, w, mask, count_bits(mask), site);
+        any |= ~put_word(p, &t->c->taken, b, w, mask, count_bits(mask), site);
     }
     forget_refusals(p);
-    if (any == 0 && block_is_full(p, b) && try_own(p, b)) {
-        disown(p, b);
+    if (any == 0) {
+        merge_if_full(p, b);
     }
     return true;
 }
@@ -812,8 +779,8 @@ static uint64_t get_whole(struct pmm *p, const struct turn *t)
         uint64_t b = take_whole(p, (enum zone)z, t->c->home);
 
         if (b != NO_BLOCK) {
-            count_taken(t->c, (int64_t)BLOCK_FRAMES);
-            if (t->nested == NULL) {
+            count_taken(&t->c->taken, (int64_t)BLOCK_FRAMES);
+            if (!is_nested(t)) {
                 remember_spot(p, t->c, b);
             }
             return block_base(p, b);
@@ -825,18 +792,17 @@ static uint64_t get_whole(struct pmm *p, const struct turn *t)
 /* The lowest whole block of the word that the last one came from, as a hit; NO_FRAME if it has
  * none.
  */
-static inline uint64_t hit_get_whole(struct pmm *p)
+static uint64_t hit_get_whole(struct pmm *p)
 {
     struct pmm_cpu *c = this_cpu(p);
-    struct hit hit = { .raided = 0, .puts = NO_FRAME };
     uint64_t pfn = NO_FRAME;
 
-    if (!begin_hit(c, &hit)) {
+    if (!begin_hit(c)) {
         return NO_FRAME;
     }
     uint64_t v = c->spot != NULL ? load(c->spot) : 0;
     if (v != 0 && (clear_bits(c->spot, v & -v) & v & -v) != 0) {
-        local_add(&c->taken, (int64_t)BLOCK_FRAMES);
+        count_taken(&c->hit_taken, (int64_t)BLOCK_FRAMES);
         pfn = c->spot_at + (unsigned)__builtin_ctzll(v) * BLOCK_FRAMES;
     }
     end_hit(c);
@@ -863,10 +829,9 @@ static inline bool goes_on(const struct pmm *p, uint64_t s, uint64_t i)
 static bool hit_put_whole(struct pmm *p, uint64_t pfn, const void *site)
 {
     struct pmm_cpu *c = this_cpu(p);
-    struct hit hit = { .raided = 0, .puts = NO_FRAME };
     uint64_t s = section_of(p, pfn);
 
-    if (s == NO_SECTION || pfn % BLOCK_FRAMES != 0 || !begin_hit(c, &hit)) {
+    if (s == NO_SECTION || pfn % BLOCK_FRAMES != 0 || !begin_hit(c)) {
         return false;
     }
     const struct section *sec = &p->sections[s];
@@ -883,7 +848,7 @@ static bool hit_put_whole(struct pmm *p, uint64_t pfn, const void *site)
         bad_put(pfn, BLOCK_FRAMES, site, pfn, "is free already");
     }
     want_bit(p->some_whole, s);
-    local_add(&c->taken, -(int64_t)BLOCK_FRAMES);
+    count_taken(&c->hit_taken, -(int64_t)BLOCK_FRAMES);
     forget_refusals(p);
     end_hit(c);
     return true;
@@ -1021,6 +986,8 @@ __attribute__((noinline)) pfn_t get_block(struct pmm *p, unsigned order, unsigne
     if (order == 0 && (flags & PMM_ZERO) != 0) {
         pfn = get_zeroed(p);
         dirty = pfn == NO_FRAME;
+    } else if (order == BLOCK_SHIFT) {
+        pfn = hit_get_whole(p);
     }
     while (pfn == NO_FRAME) {
         pfn = get_once(p, order, flags);
@@ -1040,32 +1007,14 @@ __attribute__((noinline)) pfn_t get_block(struct pmm *p, unsigned order, unsigne
 
 pfn_t pmm_get(struct pmm *p, unsigned order, unsigned flags)
 {
-    if (order == 0 && (flags & PMM_ZERO) == 0) {
-        uint64_t pfn = hit_get(p);
+    uint64_t pfn = order == 0 && (flags & PMM_ZERO) == 0 ? hit_get(p) : NO_FRAME;
 
-        if (pfn == NO_FRAME && p->reclaim == NULL) {
-            struct turn t;
-
-            begin_turn(p, &t);
-            pfn = get_single(p, &t);
-            end_turn(&t);
-        }
-        if (pfn != NO_FRAME) {
-            note_site(p, pfn, 1, __builtin_return_address(0));
-            poison_get(p, pfn, 1);
-            return pfn_make(pfn);
-        }
+    if (pfn == NO_FRAME) {
+        return get_block(p, order, flags, __builtin_return_address(0));
     }
-    if (order == BLOCK_SHIFT && (flags & PMM_ZERO) == 0 && p->reclaim == NULL) {
-        uint64_t pfn = hit_get_whole(p);
-
-        if (pfn != NO_FRAME) {
-            note_site(p, pfn, BLOCK_FRAMES, __builtin_return_address(0));
-            poison_get(p, pfn, BLOCK_FRAMES);
-            return pfn_make(pfn);
-        }
-    }
-    return get_block(p, order, flags, __builtin_return_address(0));
+    note_site(p, pfn, 1, __builtin_return_address(0));
+    poison_get(p, pfn, 1);
+    return pfn_make(pfn);
 }
 
 /* The lowest frames of a slot, at most `n`; returns how many. */
@@ -1099,7 +1048,7 @@ unsigned pmm_get_batch(struct pmm *p, pfn_t *pfns, unsigned n, unsigned flags)
                 break;
             }
             pfns[got++] = pfn_make(pfn);
-            if (t.nested == NULL) {
+            if (!is_nested(&t)) {
                 got += empty_into(&t.c->slot[TAKE], &pfns[got], n - got);
             }
         }
@@ -1169,10 +1118,17 @@ __attribute__((noinline)) void put_block(struct pmm *p, uint64_t pfn, unsigned o
 void pmm_put(struct pmm *p, pfn_t base, unsigned order)
 {
     poison_put(p, base.v, order, __builtin_return_address(0));
-    if (order == 0 && hit_put(p, base.v, __builtin_return_address(0))) {
+    struct pmm_cpu *c = this_cpu(p);
+    if (order != 0 || !begin_hit(c)) {
+        put_block(p, base.v, order, __builtin_return_address(0));
         return;
     }
-    put_block(p, base.v, order, __builtin_return_address(0));
+    if (!hit_slot_put(c, &c->slot[TAKE], base.v) && !hit_slot_put(c, &c->slot[GIVE], base.v)) {
+        put_plane(p, c, base.v, __builtin_return_address(0));
+        return;
+    }
+    forget_refusals(p);
+    end_hit(c);
 }
 
 /* Put the first frames of a batch, as many as lie in one word; returns how many, 0 if it takes a
@@ -1289,7 +1245,7 @@ void pmm_idle(struct pmm *p)
     struct turn t;
 
     begin_turn(p, &t);
-    empty_cache(p, t.c, t.nested);
+    t.upon = empty_cache(p, t.c, t.upon);
     end_turn(&t);
 }
 

@@ -80,7 +80,8 @@ struct slot {
     aword mask;             /* which of them; 0: nothing else in here counts */
     _Atomic uint64_t first; /* number of the first frame of the word */
     const aword *free;      /* the word in the free plane */
-    const aword *multi;     /* the word in the second plane, or one of zeros */
+    uint64_t runs;          /* frames that were in the second plane when the slot got the word */
+    uint64_t lost;          /* of a SHAKEN hit: what the mask was when the slot was emptied */
 };
 
 enum slot_use {
@@ -92,10 +93,12 @@ enum slot_use {
     OWNED_BLOCKS
 };
 
-/* A cache hit at work, for the interrupt handler that finds it (stop.c). */
-struct hit {
-    uint64_t raided; /* frames of TAKE that were taken away under its hands */
-    uint64_t puts;   /* the frame that it may be putting into a slot, or NO_FRAME */
+/* What is at work on a processor's cache (stop.c). */
+enum work {
+    IDLE,
+    HIT,    /* a cache hit: interrupts are on */
+    SHAKEN, /* a hit, and the slots were emptied under its hands: what they say does not count */
+    TURN,   /* any other operation: interrupts are off */
 };
 
 /*
@@ -103,15 +106,17 @@ struct hit {
  * has stopped it (stop.c).
  */
 struct pmm_cpu {
-    struct hit *_Atomic busy; /* an operation is at work on the cache; of a hit, what it does */
-    _Atomic uint32_t stop;    /* (p) operations must not start */
-    _Atomic uint32_t parked;  /* one that interrupted another waits, and has emptied the slots */
+    _Atomic uint32_t busy;   /* enum work */
+    _Atomic uint32_t stop;   /* (p) operations must not start */
+    _Atomic uint32_t parked; /* an interrupt handler waits, having come upon this: HIT or SHAKEN */
     struct slot slot[SLOTS];
 
     /* Read by other processors now and then. */
     _Alignas(64) _Atomic uint64_t block[OWNED_BLOCKS]; /* or NO_BLOCK; slot[i] is in block[i] */
     _Atomic uint32_t moves;                            /* a slot has changed its word so often */
-    _Atomic int64_t taken; /* frames that this processor took out of the planes, less those put */
+    /* Frames that this processor took out of the planes, less those put: in turns and in hits, as
+     * one may come amid the other. */
+    _Atomic int64_t taken, hit_taken;
 
     uint64_t home;    /* (const) section index: where searches begin */
     uint64_t cursor;  /* block index: the search for one in use goes on here */
@@ -186,9 +191,10 @@ struct pmm {
 
 /* ---- planes ---------------------------------------------------------------------------------- */
 
+/* In one order with the changes of bits: who makes one and then looks sees what came before. */
 static inline uint64_t load(const aword *w)
 {
-    return atomic_load_explicit(w, memory_order_acquire);
+    return atomic_load_explicit(w, memory_order_seq_cst);
 }
 
 static inline void store(aword *w, uint64_t v)
@@ -346,10 +352,10 @@ static inline bool frame_is_in_hand(const struct pmm *p, uint64_t pfn)
     return (frames_in_hand(p, b, pfn & ~UINT64_C(63)) & bit(pfn)) != 0;
 }
 
-/* Frames left the planes for processor `c`, or came back (n < 0). */
-static inline void count_taken(struct pmm_cpu *c, int64_t n)
+/* Frames left the planes, or came back (n < 0). */
+static inline void count_taken(_Atomic int64_t *taken, int64_t n)
 {
-    atomic_store_explicit(&c->taken, atomic_load_explicit(&c->taken, memory_order_relaxed) + n,
+    atomic_store_explicit(taken, atomic_load_explicit(taken, memory_order_relaxed) + n,
                           memory_order_relaxed);
 }
 
@@ -425,8 +431,8 @@ bool try_own(struct pmm *p, uint64_t b);
 /* Cease to be the owner; the block becomes whole if all of its frames are free. */
 void disown(struct pmm *p, uint64_t b);
 
-/* Are all frames of `b` free in the plane? */
-bool block_is_full(const struct pmm *p, uint64_t b);
+/* Frames were put into `b`, by who need not own it: it becomes whole if all are free. */
+void merge_if_full(struct pmm *p, uint64_t b);
 
 /* Frames of word `w` of block `b` that are free in the plane. */
 static inline uint64_t free_in_word(const struct pmm *p, uint64_t b, unsigned w)
@@ -454,36 +460,60 @@ uint64_t take_whole(struct pmm *p, enum zone z, uint64_t home);
 
 /* ---- stopping (stop.c) ----------------------------------------------------------------------- */
 
-/* An operation that is no hit: interrupts are off while it lasts. */
-struct turn {
-    struct pmm_cpu *c;  /* the caller's */
-    struct hit *nested; /* the hit that an interrupt handler came upon, or NULL: its slots are not
-                           to be touched */
-    struct hit self;
-    uint64_t irq;
-};
+static inline enum work work_on(const struct pmm_cpu *c)
+{
+    return (enum work)atomic_load_explicit(&c->busy, memory_order_acquire);
+}
 
-/* Wait while `c`, the caller's, is stopped. (stop.c) */
-void wait_turn(struct pmm *p, struct turn *t);
+static inline void set_work(struct pmm_cpu *c, enum work work)
+{
+    atomic_store_explicit(&c->busy, work, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst); /* before `stop`: the barrier is the other side's */
+}
 
-static inline void begin_turn(struct pmm *p, struct turn *t)
+static inline bool must_wait(const struct pmm_cpu *c)
+{
+    return __builtin_expect(atomic_load_explicit(&c->stop, memory_order_acquire) != 0, 0);
+}
+
+/* The caller's. */
+static inline struct pmm_cpu *this_cpu(const struct pmm *p)
 {
     unsigned cpu = port_cpu();
 
     MM_ASSERT(cpu < p->ncpus);
-    t->c = &p->cpus[cpu];
+    return &p->cpus[cpu];
+}
+
+/* An operation that is no hit: interrupts are off while it lasts. */
+struct turn {
+    struct pmm_cpu *c; /* the caller's */
+    enum work upon;    /* what it came upon: a hit's slots are not to be touched */
+    uint64_t irq;
+};
+
+static inline bool is_nested(const struct turn *t)
+{
+    return t->upon != IDLE;
+}
+
+/* Wait while `c`, the caller's, is stopped. */
+void wait_turn(struct turn *t);
+
+static inline void begin_turn(struct pmm *p, struct turn *t)
+{
+    t->c = this_cpu(p);
     t->irq = port_irq_save();
-    t->nested = atomic_load_explicit(&t->c->busy, memory_order_relaxed);
-    atomic_store_explicit(&t->c->busy, &t->self, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst); /* the barrier is the other side's */
-    if (atomic_load_explicit(&t->c->stop, memory_order_acquire) != 0) {
-        wait_turn(p, t);
+    t->upon = work_on(t->c);
+    set_work(t->c, TURN);
+    if (must_wait(t->c)) {
+        wait_turn(t);
     }
 }
 
 static inline void end_turn(struct turn *t)
 {
-    atomic_store_explicit(&t->c->busy, t->nested, memory_order_release);
+    set_work(t->c, t->upon);
     port_irq_restore(t->irq);
 }
 
@@ -497,10 +527,10 @@ void go_on(struct pmm *p, uint64_t irq);
 
 /*
  * Give what the cache of `c` holds back to the planes, and its blocks. For its own processor, or
- * stopped. `hit`: the one that was found at work there, or NULL; it is told what it has lost, and
- * the block that it may be putting into stays owned.
+ * stopped. `upon` is the work found there, without turns that are the caller's or wait; returns
+ * what it is now: a HIT is SHAKEN.
  */
-void empty_cache(struct pmm *p, struct pmm_cpu *c, struct hit *hit);
+enum work empty_cache(struct pmm *p, struct pmm_cpu *c, enum work upon);
 
 /* ---- with the pool stopped (exact.c) --------------------------------------------------------- */
 

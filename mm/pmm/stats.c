@@ -280,7 +280,7 @@ uint64_t pmm_free_frames(const struct pmm *p)
     int64_t nfree = (int64_t)(p->total - p->records) - p->held;
 
     for (unsigned i = 0; i < p->ncpus; i++) {
-        nfree -= p->cpus[i].taken;
+        nfree -= p->cpus[i].taken + p->cpus[i].hit_taken;
         for (unsigned k = 0; k < SLOTS; k++) {
             nfree += count_bits(load(&p->cpus[i].slot[k].mask));
         }

@@ -8,19 +8,21 @@
  *
  * Interrupts. A cache hit runs with interrupts on; all else runs with interrupts off. So a handler
  * may come upon a hit on its own processor, half way. It leaves the slots alone then, and takes
- * from the planes and puts into them. But if it needs all that is free, or somebody else does, it
- * empties the slots:
+ * from the planes and puts into them. But if it needs all that is free, or somebody else does, the
+ * slots are emptied and `busy`, a HIT so far, says SHAKEN. What was in a slot is kept in `lost`.
+ * The hit loads the mask, stores it with one bit less or more, and then looks at `busy`. If it is
+ * SHAKEN, the store may have come after the slot was emptied, with a mask of before; it empties the
+ * slot once more, and finds in `lost` whether its own change had been seen. If so, all is well; if
+ * not, the frame that it thought to have taken is back in the planes, or the one that it thought to
+ * have put is not: it begins anew, in a turn. Until the hit has ended nobody believes its slots.
  *
- *  - A hit that takes a frame loads the mask, clears one bit in it with one instruction, and has
- * the frame. If all frames were taken away in between, it clears what is clear; `raided` tells it
- *    that its frame was among them, and it begins anew.
- *  - A hit that puts a frame looks at the slot, and then sets one bit with one instruction. That
- *    may come after the slot was emptied: so the slot keeps its word, and the block its owner. The
- *    frame is in use until then, so nobody else wants the whole block.
+ * A handler that has to wait while the pool is stopped says so in `parked`: without that, it would
+ * wait for who has stopped the pool, who waits for the hit, which waits for the handler. So who has
+ * stopped the pool empties the slots of those that are at rest, and of those that are parked.
  *
- * A handler that has to wait while the pool is stopped says so in `parked`, when it has emptied the
- * slots: without that, it would wait for who has stopped the pool, who waits for the hit, which
- * waits for the handler.
+ * A hit that puts into the plane has looked at the state of the block and the section before. Of
+ * what may have changed by the time it puts, one thing matters: that frames of the section are
+ * leaving. Who makes them leave waits until no processor is parked (`hit_waits`).
  *
  * Rejected: interrupts off in every operation (the common path is shorter than masking them), an
  * unlocked compare-and-exchange in hits (as slow as a locked one on the processors measured), and
@@ -29,88 +31,98 @@
  */
 #include "pool.h"
 
-void empty_cache(struct pmm *p, struct pmm_cpu *c, struct hit *hit)
+enum work empty_cache(struct pmm *p, struct pmm_cpu *c, enum work upon)
 {
-    uint64_t keep = NO_BLOCK;
-
-    if (hit != NULL && hit->puts != NO_FRAME) {
-        uint64_t s = section_of(p, hit->puts);
-
-        keep = s == NO_SECTION ? NO_BLOCK
-                               : s * SECTION_BLOCKS + hit->puts % SECTION_FRAMES / BLOCK_FRAMES;
-    }
-    for (unsigned i = 0; i < SLOTS; i++) {
-        uint64_t mask = empty_slot(p, c, (enum slot_use)i);
-
-        if (hit != NULL && i == TAKE) {
-            hit->raided |= mask;
-        }
+    for (unsigned i = 0; i < SLOTS && upon != SHAKEN; i++) {
+        c->slot[i].lost = empty_slot(p, c, (enum slot_use)i);
     }
     for (unsigned i = 0; i < OWNED_BLOCKS; i++) {
         uint64_t b = atomic_load_explicit(&c->block[i], memory_order_relaxed);
 
-        if (b != NO_BLOCK && b != keep) {
+        if (b != NO_BLOCK) {
             atomic_store_explicit(&c->block[i], NO_BLOCK, memory_order_relaxed);
             disown(p, b);
         }
     }
-    if (c->last != NO_BLOCK && block_is_full(p, c->last) && try_own(p, c->last)) {
-        disown(p, c->last); /* filled by a put that has yet to merge it */
+    if (upon == IDLE) {
+        c->last = NO_BLOCK;
+        return IDLE;
     }
-    c->last = NO_BLOCK;
+    if (c->last != NO_BLOCK) {
+        merge_if_full(p, c->last); /* the hit may have filled it just now */
+    }
+    return SHAKEN;
 }
 
-void wait_turn(struct pmm *p, struct turn *t)
+/*
+ * What is said there is for one to take: the handler that goes on, or who empties the slots for it,
+ * who says TURN meanwhile. (A handler may be about to go on when the pool is stopped again.)
+ */
+static bool take_parked(struct pmm_cpu *c, uint32_t *parked, enum work instead)
+{
+    return *parked != TURN &&
+           atomic_compare_exchange_strong_explicit(&c->parked, parked, instead,
+                                                   memory_order_acq_rel, memory_order_relaxed);
+}
+
+static enum work unpark(struct pmm_cpu *c)
+{
+    uint32_t parked;
+
+    do {
+        parked = atomic_load_explicit(&c->parked, memory_order_relaxed);
+    } while (!take_parked(c, &parked, IDLE));
+    return (enum work)parked;
+}
+
+void wait_turn(struct turn *t)
 {
     struct pmm_cpu *c = t->c;
 
-    if (t->nested != NULL) {
-        empty_cache(p, c, t->nested);
-    }
     do {
-        if (t->nested != NULL) {
-            atomic_store_explicit(&c->parked, 1, memory_order_release);
+        if (is_nested(t)) {
+            atomic_store_explicit(&c->parked, t->upon, memory_order_release);
         } else {
-            atomic_store_explicit(&c->busy, NULL, memory_order_release);
+            set_work(c, IDLE);
         }
-        while (atomic_load_explicit(&c->stop, memory_order_acquire) != 0) {
+        while (must_wait(c)) {
             port_spin_hint();
         }
-        atomic_store_explicit(&c->parked, 0, memory_order_relaxed);
-        atomic_store_explicit(&c->busy, &t->self, memory_order_relaxed);
-        atomic_signal_fence(memory_order_seq_cst); /* the barrier is the other side's */
-    } while (atomic_load_explicit(&c->stop, memory_order_acquire) != 0);
+        if (is_nested(t)) {
+            t->upon = unpark(c);
+        }
+        set_work(c, TURN);
+    } while (must_wait(c));
 }
 
 /* Wait for the operation on `c`, if there is one, and empty its cache. */
 static void quiet(struct pmm *p, struct pmm_cpu *c)
 {
-    while (atomic_load_explicit(&c->busy, memory_order_acquire) != NULL) {
-        if (atomic_load_explicit(&c->parked, memory_order_acquire) != 0) {
+    while (work_on(c) != IDLE) {
+        uint32_t parked = atomic_load_explicit(&c->parked, memory_order_relaxed);
+
+        if (parked != IDLE && take_parked(c, &parked, TURN)) {
             p->hit_waits = true;
-            return; /* emptied by who waits there */
+            atomic_store_explicit(&c->parked, empty_cache(p, c, (enum work)parked),
+                                  memory_order_release);
+            return;
         }
         port_spin_hint();
     }
-    empty_cache(p, c, NULL);
+    empty_cache(p, c, IDLE);
 }
 
 uint64_t stop_all(struct pmm *p)
 {
     uint64_t irq = port_irq_save();
-    struct pmm_cpu *self = &p->cpus[port_cpu()];
-    struct hit *hit = atomic_load_explicit(&self->busy, memory_order_relaxed);
+    struct pmm_cpu *self = this_cpu(p);
+    enum work upon = work_on(self);
 
-    if (hit != NULL) { /* who stops the pool meanwhile must not wait for it */
-        struct turn t;
-
-        begin_turn(p, &t);
-        empty_cache(p, self, hit);
-        end_turn(&t);
-        atomic_store_explicit(&self->parked, 1, memory_order_release);
-    }
+    atomic_store_explicit(&self->parked, upon,
+                          memory_order_release); /* while we wait for the lock */
     mm_lock(&p->lock);
-    atomic_store_explicit(&self->parked, 0, memory_order_relaxed);
+    upon = (enum work)atomic_load_explicit(&self->parked, memory_order_relaxed);
+    atomic_store_explicit(&self->parked, IDLE, memory_order_relaxed);
     for (unsigned i = 0; i < p->ncpus; i++) {
         if (&p->cpus[i] != self) {
             atomic_store_explicit(&p->cpus[i].stop, 1, memory_order_relaxed);
@@ -125,9 +137,7 @@ uint64_t stop_all(struct pmm *p)
             quiet(p, &p->cpus[i]);
         }
     }
-    if (hit == NULL) {
-        empty_cache(p, self, NULL);
-    }
+    set_work(self, empty_cache(p, self, upon));
     p->stops++;
     return irq;
 }

@@ -19,7 +19,6 @@
 
 /* What a thread has of a processor. Its signal handler shares the irq_ fields with it. */
 struct cpu {
-    unsigned number;
     uint32_t held_ranks;
     unsigned spins;
     volatile bool irq_off;
@@ -30,6 +29,7 @@ struct cpu {
 };
 
 struct host_flush host_flush;
+_Thread_local unsigned host_cpu; /* the number of this thread's */
 _Thread_local jmp_buf *host_panic_jmp;
 _Thread_local char host_panic_text[512];
 
@@ -100,13 +100,15 @@ void host_after_panic(void)
 
 void host_set_cpu(unsigned cpu)
 {
-    this_cpu.number = cpu;
+    host_cpu = cpu;
 }
 
+#ifndef MM_PORT_INLINE
 unsigned port_cpu(void)
 {
-    return this_cpu.number;
+    return host_cpu;
 }
+#endif
 
 /*
  * Slow, and needs nothing that a sandbox would forbid: to begin to run on a processor is to have it
