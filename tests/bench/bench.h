@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "builtin.h"
+#include "host_rng.h"
 
 #define MAX_ROWS    32
 #define MAX_THREADS 64
@@ -54,15 +55,11 @@ struct bench {
     _Atomic uint64_t sum; /* free for the use of all workers */
 };
 
-struct rng {
-    uint64_t state;
-};
-
 /* One thread. Only it uses its worker until it has ended. */
 struct worker {
     struct bench *b;
     unsigned cpu;
-    struct rng rng;
+    struct host_rng rng;
     uint64_t *held;
     uint64_t nheld;
     uint64_t share; /* frames that it may hold */
@@ -105,8 +102,7 @@ _Noreturn __attribute__((format(printf, 2, 3))) void wrong(struct bench *b, cons
 
 double now_ns(void);
 double thread_ns(void); /* that this thread has run, which is what sections count */
-uint64_t rng_next(struct rng *r);
-uint64_t rng_below(struct rng *r, uint64_t bound);
+uint64_t rng_below(struct host_rng *r, uint64_t bound); /* in [0, bound), bound > 0 */
 
 /* Wait a little for another thread; `spins` counts how often that has been. */
 void relax(unsigned spins);

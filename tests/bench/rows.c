@@ -768,7 +768,7 @@ static void put_most(struct worker *w, unsigned round)
 
     shuffle(w, w->nheld);
     for (uint64_t i = 0; i < w->nheld; i++) {
-        struct rng block = { w->b->seed + round + (w->held[i] / HUGE_FRAMES << 8) };
+        struct host_rng block = { w->b->seed + round + (w->held[i] / HUGE_FRAMES << 8) };
 
         if (rng_below(&block, 2) == 0 || rng_below(&w->rng, 2) == 0) {
             w->b->a->put(w->b->self, w->cpu, w->held[i], 0);

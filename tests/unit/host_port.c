@@ -263,15 +263,6 @@ struct host_rng host_rng_make(const char *test)
     return r;
 }
 
-uint64_t host_rng_next(struct host_rng *r)
-{
-    uint64_t z = r->state += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
 uint64_t host_rng_below(struct host_rng *r, uint64_t bound)
 {
     return host_rng_next(r) % bound;

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "host_rng.h"
 #include "mm/port.h"
 
 /* Of address space; only what is touched costs memory. ThreadSanitizer leaves less of it. */
@@ -90,13 +91,8 @@ void host_after_panic(void);
         }                                                                                          \
     } while (0)
 
-/* SplitMix64: a seed in, numbers out. Tests print their seed; PLAT_SEED in the environment replaces
- * it. */
-struct host_rng {
-    uint64_t state;
-};
+/* Tests print their seed; PLAT_SEED in the environment replaces it. */
 struct host_rng host_rng_make(const char *test);
-uint64_t host_rng_next(struct host_rng *r);
 uint64_t host_rng_below(struct host_rng *r, uint64_t bound); /* in [0, bound), bound > 0 */
 
 #endif
