@@ -124,6 +124,9 @@ void map_storage(struct bench *b, bool touched);
 /* create(); ends the child if the allocator cannot. */
 void make(struct bench *b);
 
+/* destroy(). */
+void drop(struct bench *b);
+
 /* An allocator over the ranges, all that it and the harness need already touched. */
 void open_bench(struct bench *b);
 

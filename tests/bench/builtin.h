@@ -1,5 +1,5 @@
 /*
- * builtin.h - the allocators that are linked into bench_frames, and the lock of two of them.
+ * builtin.h - the allocators that are linked into bench_frames, and what two of them share.
  */
 #ifndef BENCH_BUILTIN_H
 #define BENCH_BUILTIN_H
@@ -12,6 +12,12 @@ extern const struct frames_allocator frames_loop;
 extern const struct frames_allocator frames_bitmap;
 extern const struct frames_allocator frames_buddy;
 extern const struct frames_allocator frames_plat;
+
+/* Where arrays of the ranges' frames begin, so that the largest block is aligned in them too. */
+static inline uint64_t aligned_base(const struct frames_range *ranges)
+{
+    return ranges[0].base >> FRAMES_MAX_ORDER << FRAMES_MAX_ORDER;
+}
 
 /* Inline, because two calls into the C library for each operation cost more than the bitmap does.
  */

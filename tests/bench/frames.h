@@ -74,6 +74,7 @@ struct frames_allocator {
     /* All memory that it occupies or has set aside, the storage included. */
     uint64_t (*meta_bytes)(void *self);
 
+    /* NULL: it has nothing but the storage. */
     void (*destroy)(void *self);
 };
 

@@ -27,17 +27,12 @@ static const uint64_t starts[] = {
     0x0101010101010101, 0x0001000100010001, 0x0000000100000001,
 };
 
-static uint64_t span_base(const struct frames_range *ranges)
-{
-    return ranges[0].base >> FRAMES_MAX_ORDER << FRAMES_MAX_ORDER;
-}
-
 static uint64_t span_words(const struct frames_range *ranges, unsigned nranges)
 {
     uint64_t end = ranges[nranges - 1].base + ranges[nranges - 1].count;
     uint64_t block = UINT64_C(1) << FRAMES_MAX_ORDER;
 
-    return (end - span_base(ranges) + block - 1) / block * (block / 64);
+    return (end - aligned_base(ranges) + block - 1) / block * (block / 64);
 }
 
 static uint64_t storage_bytes(const struct frames_range *ranges, unsigned nranges, unsigned ncpus)
@@ -65,7 +60,7 @@ static void *create(const struct frames_range *ranges, unsigned nranges, unsigne
 
     (void)ncpus;
     (void)nbytes;
-    *b = (struct bitmap){ .base = span_base(ranges), .nwords = span_words(ranges, nranges) };
+    *b = (struct bitmap){ .base = aligned_base(ranges), .nwords = span_words(ranges, nranges) };
     memset(b->words, 0, b->nwords * 8);
     for (unsigned i = 0; i < nranges; i++) {
         set_free(b, ranges[i].base - b->base, ranges[i].count);
@@ -198,11 +193,6 @@ static uint64_t meta_bytes(void *self)
     return sizeof(struct bitmap) + ((struct bitmap *)self)->nwords * 8;
 }
 
-static void destroy(void *self)
-{
-    (void)self;
-}
-
 const struct frames_allocator frames_bitmap = {
     .version = FRAMES_VERSION,
     .max_order = FRAMES_MAX_ORDER,
@@ -213,5 +203,4 @@ const struct frames_allocator frames_bitmap = {
     .put = put,
     .free_frames = free_frames,
     .meta_bytes = meta_bytes,
-    .destroy = destroy,
 };

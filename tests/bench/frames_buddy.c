@@ -28,14 +28,9 @@ struct buddy {
     struct link links[];
 };
 
-static uint64_t span_base(const struct frames_range *ranges)
-{
-    return ranges[0].base >> FRAMES_MAX_ORDER << FRAMES_MAX_ORDER;
-}
-
 static uint64_t span_frames(const struct frames_range *ranges, unsigned nranges)
 {
-    return ranges[nranges - 1].base + ranges[nranges - 1].count - span_base(ranges);
+    return ranges[nranges - 1].base + ranges[nranges - 1].count - aligned_base(ranges);
 }
 
 static uint64_t bytes_for(uint64_t nframes)
@@ -87,7 +82,7 @@ static void *create(const struct frames_range *ranges, unsigned nranges, unsigne
     if (nframes >= END) {
         return NULL;
     }
-    *b = (struct buddy){ .base = span_base(ranges), .nframes = nframes };
+    *b = (struct buddy){ .base = aligned_base(ranges), .nframes = nframes };
     b->order1 = (uint8_t *)&b->links[nframes];
     memset(b->order1, 0, nframes);
     for (unsigned order = 0; order < NORDERS; order++) {
@@ -169,11 +164,6 @@ static uint64_t meta_bytes(void *self)
     return bytes_for(((struct buddy *)self)->nframes);
 }
 
-static void destroy(void *self)
-{
-    (void)self;
-}
-
 const struct frames_allocator frames_buddy = {
     .version = FRAMES_VERSION,
     .max_order = FRAMES_MAX_ORDER,
@@ -184,5 +174,4 @@ const struct frames_allocator frames_buddy = {
     .put = put,
     .free_frames = free_frames,
     .meta_bytes = meta_bytes,
-    .destroy = destroy,
 };

@@ -76,11 +76,6 @@ static uint64_t meta_bytes(void *self)
     return 0;
 }
 
-static void destroy(void *self)
-{
-    (void)self;
-}
-
 const struct frames_allocator frames_loop = {
     .version = FRAMES_VERSION,
     .max_order = FRAMES_MAX_ORDER,
@@ -92,5 +87,4 @@ const struct frames_allocator frames_loop = {
     .get_batch = get_batch,
     .put_batch = put_batch,
     .meta_bytes = meta_bytes,
-    .destroy = destroy,
 };

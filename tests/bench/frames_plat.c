@@ -118,12 +118,6 @@ static uint64_t meta_bytes(void *self)
     return s.storage_bytes + s.record_frames * MM_PAGE_SIZE;
 }
 
-/* A pool has nothing but its storage. */
-static void destroy(void *self)
-{
-    (void)self;
-}
-
 _Static_assert(FRAMES_NONE == UINT64_MAX && FRAMES_MAX_ORDER <= PMM_MAX_ORDER &&
                    sizeof(pfn_t) == sizeof(uint64_t),
                "the pool speaks the adapter's language");
@@ -141,5 +135,4 @@ const struct frames_allocator frames_plat = {
     .put_batch = put_batch,
     .free_frames = free_frames,
     .meta_bytes = meta_bytes,
-    .destroy = destroy,
 };

@@ -582,7 +582,7 @@ static void run_huge(struct bench *b)
         if (i == 0) {
             memset(b->out->v, 0, sizeof(b->out->v));
         }
-        b->a->destroy(b->self);
+        drop(b);
         make(b);
     }
     b->out->v[0] /= times;
@@ -866,7 +866,7 @@ static void start_up(struct bench *b)
     b->out->v[1] = (double)(touched_bytes() - before) / 1024;
     b->out->v[2] = (double)b->a->meta_bytes(b->self) / 1e6;
     for (unsigned i = 0; i < START_REPEATS; i++) {
-        b->a->destroy(b->self);
+        drop(b);
         double start = thread_ns();
 
         make(b);
