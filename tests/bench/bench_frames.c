@@ -353,13 +353,14 @@ struct cell {
     char min[32];
     char ratio[32]; /* to the bitmap */
     const char *mark;
+    uint64_t refused;
 };
 
 static struct cell cell_of(unsigned r, unsigned v, unsigned which)
 {
     const struct cells *c = &cells[r][which];
     const char *none = no_figure(r, v, which);
-    struct cell cell = { .mark = "" };
+    struct cell cell = { .mark = "", .refused = c->refused };
     int base = base_column();
 
     if (none != NULL) {
@@ -392,29 +393,25 @@ static void print_cell(unsigned which, const struct cell *cell)
     }
 }
 
-static void print_value(unsigned r, unsigned v)
+/* A value of a row for all allocators: a line of the table, or one for each in CSV. */
+static void print_line(unsigned r, const char *value, const char *unit, unsigned rounds,
+                       const struct cell line[])
 {
-    const struct value *value = &rows[r].values[v];
     char name[64];
-    unsigned rounds = 0;
 
     name_row(&rows[r], name, sizeof(name));
-    for (unsigned i = 0; i < nallocators; i++) {
-        rounds = rounds > cells[r][i].n ? rounds : cells[r][i].n;
-    }
     if (!opt.csv) {
-        print_name(name, value->name, value->unit, rounds);
+        print_name(name, value, unit, rounds);
     }
     for (unsigned i = 0; i < nallocators; i++) {
-        const struct cells *c = &cells[r][i];
-        struct cell cell = cell_of(r, v, i);
+        const struct cell *cell = &line[i];
 
         if (opt.csv) {
-            printf("\"%s\",\"%s\",%s,%s,%s,%s,%s,%s,%u,%" PRIu64 "\n", name, value->name,
-                   value->unit, allocators[i]->name, cell.median, cell.min, cell.ratio, cell.mark,
-                   c->n, c->refused);
+            printf("\"%s\",\"%s\",%s,%s,%s,%s,%s,%s,%u,%" PRIu64 "\n", name, value, unit,
+                   allocators[i]->name, cell->median, cell->min, cell->ratio, cell->mark,
+                   cells[r][i].n, cell->refused);
         } else {
-            print_cell(i, &cell);
+            print_cell(i, cell);
         }
     }
     if (!opt.csv) {
@@ -422,10 +419,24 @@ static void print_value(unsigned r, unsigned v)
     }
 }
 
+static void print_value(unsigned r, unsigned v)
+{
+    const struct value *value = &rows[r].values[v];
+    struct cell line[MAX_ALLOCATORS];
+    unsigned rounds = 0;
+
+    for (unsigned i = 0; i < nallocators; i++) {
+        line[i] = cell_of(r, v, i);
+        rounds = rounds > cells[r][i].n ? rounds : cells[r][i].n;
+    }
+    print_line(r, value->name, value->unit, rounds, line);
+}
+
 /* How much longer the first value of a row takes than that of the same work over less memory. */
 static void print_growth(unsigned r)
 {
-    char name[64], value[64], size[32];
+    struct cell line[MAX_ALLOCATORS];
+    char value[64], size[32];
     unsigned base = 0;
 
     while (base < nrows &&
@@ -435,32 +446,20 @@ static void print_growth(unsigned r)
     if (rows[r].scale <= 1 || base == nrows || !is_chosen(&rows[base])) {
         return;
     }
-    name_row(&rows[r], name, sizeof(name));
     size_text(size, sizeof(size), opt.frames);
     snprintf(value, sizeof(value), "%s, to that at %s", rows[r].values[0].name, size);
-    if (!opt.csv) {
-        print_name(name, value, "times", 0);
-    }
     for (unsigned i = 0; i < nallocators; i++) {
         const char *none = no_figure(r, 0, i);
-        struct cell cell = { .mark = "" };
 
+        line[i] = (struct cell){ .mark = "" };
         if (none != NULL) {
-            snprintf(cell.median, sizeof(cell.median), "%s", none);
+            snprintf(line[i].median, sizeof(line[i].median), "%s", none);
         } else {
-            ratio_text(cell.median, sizeof(cell.median),
+            ratio_text(line[i].median, sizeof(line[i].median),
                        median(&cells[r][i], 0) / median(&cells[base][i], 0));
         }
-        if (opt.csv) {
-            printf("\"%s\",\"%s\",times,%s,%s,,,,%u,0\n", name, value, allocators[i]->name,
-                   cell.median, cells[r][i].n);
-        } else {
-            print_cell(i, &cell);
-        }
     }
-    if (!opt.csv) {
-        putchar('\n');
-    }
+    print_line(r, value, "times", 0, line);
 }
 
 static void print_notes(void)
