@@ -13,15 +13,11 @@
  *
  * The program is also built with ThreadSanitizer, see Makefile; it does less then.
  */
+#include "pmm_fixture.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 
-#include "host_port.h"
-#include "mm/pmm.h"
-
-#define PAGE        UINT64_C(4096)
-#define GiB         UINT64_C(0x40000) /* in frames */
 #define MAX_THREADS 8
 #define MAX_FRAMES  8192
 #define MAX_HELD    MAX_FRAMES /* allocations that one worker has at a time */
@@ -38,94 +34,65 @@
 
 /* ---- the pool -------------------------------------------------------------------------------- */
 
-struct part {
-    uint64_t base; /* in frames */
-    uint64_t count;
-    bool later; /* HELD until it is added */
-};
-
 /* Small, so that processors are in each other's way; ragged on both sides of seams. */
 static const struct part scattered[] = {
-    { 300, 1500, false },          /* low memory, below 16 MiB and above */
-    { GiB - 300, 812, false },     /* across a 1 GiB border, to one of 2 MiB */
-    { 4 * GiB + 77, 2560, false }, /* above 4 GiB, ragged on both sides */
-    { 9 * GiB, 2 * 512, false },   /* 2 MiB blocks as they are */
+    { 300, 1500, GIVEN },          /* low memory, below 16 MiB and above */
+    { GiB - 300, 812, GIVEN },     /* across a 1 GiB border, to one of 2 MiB */
+    { 4 * GiB + 77, 2560, GIVEN }, /* above 4 GiB, ragged on both sides */
+    { 9 * GiB, 2 * 512, GIVEN },   /* 2 MiB blocks as they are */
 };
 #define SCATTERED_2M  (2 + 1 + 4 + 2) /* aligned blocks of 2 MiB in it, counted by hand */
 #define SCATTERED_GIB 4               /* with memory in it */
 
 /* One run of 2 MiB blocks. */
-static const struct part even[] = { { 5 * GiB, 8 * 512, false } };
+static const struct part even[] = { { 5 * GiB, 8 * 512, GIVEN } };
 
 /* So little that everybody wants the same two blocks. */
-static const struct part tiny[] = { { 5 * GiB, 2 * 512, false } };
+static const struct part tiny[] = { { 5 * GiB, 2 * 512, GIVEN } };
 
 /* The same for runs, whose second plane the odd frames bring along. */
 static const struct part crowded[] = {
-    { 5 * GiB, 2 * 512, false },
-    { 5 * GiB + 1024 + 3, 5, false },
+    { 5 * GiB, 2 * 512, GIVEN },
+    { 5 * GiB + 1024 + 3, 5, GIVEN },
 };
 
 /* Half of it comes later, some of that next to what is there. */
 static const struct part growing[] = {
-    { 5 * GiB + 300, 1000, false },
-    { 5 * GiB + 1300, 1000, true },
-    { 6 * GiB + 512, 1024, true },
-    { 8 * GiB, 1024, false },
+    { 5 * GiB + 300, 1000, GIVEN },
+    { 5 * GiB + 1300, 1000, LATER },
+    { 6 * GiB + 512, 1024, LATER },
+    { 8 * GiB, 1024, GIVEN },
 };
 #define GROWING_GIB 3
 
 static struct {
-    struct part parts[4];
+    const struct part *parts;
     size_t nparts;
     uint64_t frames; /* that the pool covers, HELD ones included */
     uint64_t held;
-    struct efi_memory_descriptor descs[4];
-    struct memmap map;
-    void *map_storage;
-    void *storage;
-    struct pmm *p;
+    struct fixture f;
+    struct pmm *p; /* f.p */
 } w;
 
-static void open_pool(const struct part *parts, size_t n, unsigned ncpus)
+static void open_world(const struct part *parts, size_t n, unsigned ncpus)
 {
-    struct memmap_raw raw = { .bytes = w.descs,
-                              .nbytes = n * sizeof(w.descs[0]),
-                              .stride = sizeof(w.descs[0]),
-                              .version = 1 };
-    uint64_t nbytes = memmap_storage_bytes(n);
-
-    assert_true(n <= MM_COUNTOF(w.parts));
+    w.parts = parts;
     w.nparts = n;
     w.frames = 0;
     w.held = 0;
     for (size_t i = 0; i < n; i++) {
-        w.parts[i] = parts[i];
         w.frames += parts[i].count;
-        w.held += parts[i].later ? parts[i].count : 0;
-        w.descs[i] = (struct efi_memory_descriptor){ .type = parts[i].later ? EFI_MT_BOOT_DATA
-                                                                            : EFI_MT_CONVENTIONAL,
-                                                     .physical_start = parts[i].base * PAGE,
-                                                     .number_of_pages = parts[i].count,
-                                                     .attribute = EFI_MA_WB };
+        w.held += parts[i].is == LATER ? parts[i].count : 0;
     }
     assert_true(w.frames <= MAX_FRAMES);
-    w.map_storage = malloc(nbytes);
-    assert_non_null(w.map_storage);
-    assert_int_equal(memmap_build(&w.map, &raw, w.map_storage, nbytes), MM_OK);
-    nbytes = pmm_storage_bytes(&w.map, PMM_GENERAL, ncpus);
-    w.storage = aligned_alloc(PAGE, mm_align_up(nbytes, PAGE));
-    assert_non_null(w.storage);
-    memset(w.storage, 0xa5, nbytes);
-    assert_int_equal(pmm_init(&w.p, &w.map, PMM_GENERAL, ncpus, w.storage, nbytes), MM_OK);
-    assert_sound(pmm_check(w.p));
+    open_kind(&w.f, parts, n, PMM_GENERAL, ncpus);
+    w.p = w.f.p;
     assert_int_equal(pmm_free_frames(w.p), w.frames - w.held);
 }
 
-static void close_pool(void)
+static void close_world(void)
 {
-    free(w.storage);
-    free(w.map_storage);
+    close_pool(&w.f);
 }
 
 /* A number from 0 for each frame of the pool; MAX_FRAMES for any other. */
@@ -522,6 +489,12 @@ static void meet(void)
     pthread_barrier_wait(&barrier);
 }
 
+/* On how many threads a test is to run. */
+static unsigned threads_of(void **state)
+{
+    return *(const unsigned *)*state;
+}
+
 /* Run `body` on `nthreads` processors, each with a seed of its own, and pass on what they say. */
 static void run_threads(unsigned nthreads, struct host_rng *rng, void *(*body)(void *))
 {
@@ -557,7 +530,7 @@ static void run_threads(unsigned nthreads, struct host_rng *rng, void *(*body)(v
     }
 }
 
-/* Nobody has anything. All frames but `nbad` are there, and can be had, once. */
+/* Nobody counts a frame but the `nbad` bad ones. All others are there, and can be had, once. */
 static void assert_all_is_back(uint64_t nbad)
 {
     struct worker *me = &workers[0];
@@ -565,6 +538,7 @@ static void assert_all_is_back(uint64_t nbad)
     uint64_t sum = 0;
     pfn_t pfn;
 
+    assert_int_equal(atomic_load(&counted), nbad);
     assert_sound(pmm_check(w.p));
     pmm_get_stats(w.p, &s);
     assert_int_equal(s.total_frames, w.frames);
@@ -829,12 +803,73 @@ static void scattered_with(const char *test, unsigned nthreads, void *(*body)(vo
 {
     struct host_rng rng = host_rng_make(test);
 
-    open_pool(scattered, MM_COUNTOF(scattered), nthreads);
+    open_world(scattered, MM_COUNTOF(scattered), nthreads);
     atomic_store(&limit_frames, w.frames - SCATTERED_GIB * PLANE);
     run_threads(nthreads, &rng, body);
-    assert_int_equal(atomic_load(&counted), 0);
     assert_all_is_back(0);
-    close_pool();
+    close_world();
+}
+
+static void test_random(void **state)
+{
+    scattered_with("random", threads_of(state), random_body);
+}
+
+static void test_drain(void **state)
+{
+    scattered_with("drain", threads_of(state), drain_body);
+}
+
+static void test_whole_blocks(void **state)
+{
+    scattered_with("whole blocks", threads_of(state), whole_body);
+}
+
+static void test_snatch(void **state)
+{
+    scattered_with("snatch", threads_of(state), snatch_body);
+}
+
+/*
+ * A refusal is remembered, so that the next one is cheap, until there may be a fit again: also if
+ * the last frames of a block come back by no other way than a processor's cache.
+ */
+static void test_refusal_is_forgotten(void **state)
+{
+    static pfn_t pfns[8 * 512];
+    pfn_t last, block;
+
+    (void)state;
+    open_world(even, 1, 1);
+    for (uint64_t i = 0; i < w.frames; i++) {
+        pfns[i] = pmm_get(w.p, 0, 0);
+        assert_false(pfn_is_none(pfns[i]));
+    }
+    last = pfns[w.frames - 1];
+    for (uint64_t i = 0; i < w.frames - 1; i++) {
+        if (pfns[i].v / 512 == last.v / 512 && pfns[i].v / 64 != last.v / 64) {
+            pmm_put(w.p, pfns[i], 0);
+        }
+    }
+    assert_true(pfn_is_none(pmm_get(w.p, TOP, 0))); /* seven words of a block are free */
+    for (uint64_t i = 0; i < w.frames - 1; i++) {
+        if (pfns[i].v / 64 == last.v / 64) {
+            pmm_put(w.p, pfns[i], 0);
+        }
+    }
+    assert_true(pfn_is_none(pmm_get(w.p, TOP, 0))); /* all but one frame */
+    block = pmm_get(w.p, 0, 0);
+    assert_false(pfn_is_none(block));
+    pmm_put(w.p, last, 0);
+    assert_true(pfn_is_none(pmm_get(w.p, TOP, 0)));
+    last = pmm_get(w.p, 0, 0);
+    assert_false(pfn_is_none(last));
+    pmm_put(w.p, block, 0);
+    pmm_put(w.p, last, 0);
+    block = pmm_get(w.p, TOP, 0);
+    assert_int_equal(block.v, mm_align_down(last.v, 512));
+    assert_sound(pmm_check(w.p));
+    close_world();
 }
 
 /* ---- blocks that are split and merged all the time ------------------------------------------- */
@@ -882,12 +917,13 @@ static void *merge_body(void *arg)
     return NULL;
 }
 
-static void merge_with(unsigned nthreads)
+static void test_merge(void **state)
 {
+    unsigned nthreads = threads_of(state);
     struct host_rng rng = host_rng_make("merging");
     pfn_t block[2];
 
-    open_pool(tiny, 1, nthreads);
+    open_world(tiny, 1, nthreads);
     atomic_store(&limit_frames, w.frames);
     run_threads(nthreads, &rng, merge_body);
     for (unsigned i = 0; i < 2; i++) {
@@ -897,21 +933,8 @@ static void merge_with(unsigned nthreads)
     for (unsigned i = 0; i < 2; i++) {
         pmm_put(w.p, block[i], TOP);
     }
-    assert_int_equal(atomic_load(&counted), 0);
     assert_all_is_back(0);
-    close_pool();
-}
-
-static void test_merge_2(void **state)
-{
-    (void)state;
-    merge_with(2);
-}
-
-static void test_merge_8(void **state)
-{
-    (void)state;
-    merge_with(8);
+    close_world();
 }
 
 /*
@@ -937,28 +960,16 @@ static void *runs_body(void *arg)
     return NULL;
 }
 
-static void runs_with(unsigned nthreads)
+static void test_runs(void **state)
 {
+    unsigned nthreads = threads_of(state);
     struct host_rng rng = host_rng_make("runs");
 
-    open_pool(crowded, MM_COUNTOF(crowded), nthreads);
+    open_world(crowded, MM_COUNTOF(crowded), nthreads);
     atomic_store(&limit_frames, w.frames);
     run_threads(nthreads, &rng, runs_body);
-    assert_int_equal(atomic_load(&counted), 0);
     assert_all_is_back(0);
-    close_pool();
-}
-
-static void test_runs_2(void **state)
-{
-    (void)state;
-    runs_with(2);
-}
-
-static void test_runs_8(void **state)
-{
-    (void)state;
-    runs_with(8);
+    close_world();
 }
 
 /* ---- memory that comes and goes -------------------------------------------------------------- */
@@ -977,7 +988,7 @@ static bool add_piece(struct worker *me)
     for (size_t i = 0; i < w.nparts; i++) {
         const struct part *part = &w.parts[i];
 
-        if (!part->later) {
+        if (part->is != LATER) {
             continue;
         }
         if (at < part->count) {
@@ -1003,7 +1014,7 @@ static void retire_some(struct worker *me)
     uint64_t base = part->base + host_rng_below(&me->rng, part->count - count + 1);
     uint64_t in_use = 0;
 
-    if (part->later) { /* may be HELD, and to be added */
+    if (part->is == LATER) { /* may be HELD, and to be added */
         return;
     }
     for (unsigned i = 0; i < nretired; i++) {
@@ -1047,12 +1058,13 @@ static void *come_and_go_body(void *arg)
     return NULL;
 }
 
-static void come_and_go_with(unsigned nthreads)
+static void test_come_and_go(void **state)
 {
+    unsigned nthreads = threads_of(state);
     struct host_rng rng = host_rng_make("memory comes and goes");
     uint64_t nbad = 0;
 
-    open_pool(growing, MM_COUNTOF(growing), nthreads);
+    open_world(growing, MM_COUNTOF(growing), nthreads);
     atomic_store(&limit_frames, w.frames - w.held - GROWING_GIB * PLANE);
     nretired = 0;
     run_threads(nthreads, &rng, come_and_go_body);
@@ -1066,111 +1078,8 @@ static void come_and_go_with(unsigned nthreads)
         }
         nbad += retired[i].count;
     }
-    assert_int_equal(atomic_load(&counted), nbad);
     assert_all_is_back(nbad);
-    close_pool();
-}
-
-static void test_come_and_go_2(void **state)
-{
-    (void)state;
-    come_and_go_with(2);
-}
-
-static void test_come_and_go_8(void **state)
-{
-    (void)state;
-    come_and_go_with(8);
-}
-
-static void test_random_2(void **state)
-{
-    (void)state;
-    scattered_with("random", 2, random_body);
-}
-
-static void test_random_8(void **state)
-{
-    (void)state;
-    scattered_with("random", 8, random_body);
-}
-
-static void test_drain_2(void **state)
-{
-    (void)state;
-    scattered_with("drain", 2, drain_body);
-}
-
-static void test_drain_8(void **state)
-{
-    (void)state;
-    scattered_with("drain", 8, drain_body);
-}
-
-static void test_whole_blocks_2(void **state)
-{
-    (void)state;
-    scattered_with("whole blocks", 2, whole_body);
-}
-
-static void test_whole_blocks_8(void **state)
-{
-    (void)state;
-    scattered_with("whole blocks", 8, whole_body);
-}
-
-static void test_snatch_2(void **state)
-{
-    (void)state;
-    scattered_with("snatch", 2, snatch_body);
-}
-
-static void test_snatch_8(void **state)
-{
-    (void)state;
-    scattered_with("snatch", 8, snatch_body);
-}
-
-/*
- * A refusal is remembered, so that the next one is cheap, until there may be a fit again: also if
- * the last frames of a block come back by no other way than a processor's cache.
- */
-static void test_refusal_is_forgotten(void **state)
-{
-    static pfn_t pfns[8 * 512];
-    pfn_t last, block;
-
-    (void)state;
-    open_pool(even, 1, 1);
-    for (uint64_t i = 0; i < w.frames; i++) {
-        pfns[i] = pmm_get(w.p, 0, 0);
-        assert_false(pfn_is_none(pfns[i]));
-    }
-    last = pfns[w.frames - 1];
-    for (uint64_t i = 0; i < w.frames - 1; i++) {
-        if (pfns[i].v / 512 == last.v / 512 && pfns[i].v / 64 != last.v / 64) {
-            pmm_put(w.p, pfns[i], 0);
-        }
-    }
-    assert_true(pfn_is_none(pmm_get(w.p, TOP, 0))); /* seven words of a block are free */
-    for (uint64_t i = 0; i < w.frames - 1; i++) {
-        if (pfns[i].v / 64 == last.v / 64) {
-            pmm_put(w.p, pfns[i], 0);
-        }
-    }
-    assert_true(pfn_is_none(pmm_get(w.p, TOP, 0))); /* all but one frame */
-    block = pmm_get(w.p, 0, 0);
-    assert_false(pfn_is_none(block));
-    pmm_put(w.p, last, 0);
-    assert_true(pfn_is_none(pmm_get(w.p, TOP, 0)));
-    last = pmm_get(w.p, 0, 0);
-    assert_false(pfn_is_none(last));
-    pmm_put(w.p, block, 0);
-    pmm_put(w.p, last, 0);
-    block = pmm_get(w.p, TOP, 0);
-    assert_int_equal(block.v, mm_align_down(last.v, 512));
-    assert_sound(pmm_check(w.p));
-    close_pool();
+    close_world();
 }
 
 /* ---- interrupts ------------------------------------------------------------------------------ */
@@ -1254,16 +1163,9 @@ static void *interrupted_body(void *arg)
     return NULL;
 }
 
-static void test_interrupts_1(void **state)
+static void test_interrupts(void **state)
 {
-    (void)state;
-    scattered_with("interrupts", 1, interrupted_body);
-}
-
-static void test_interrupts_2(void **state)
-{
-    (void)state;
-    scattered_with("interrupts", 2, interrupted_body);
+    scattered_with("interrupts", threads_of(state), interrupted_body);
 }
 
 /* ---- giving back what is not one's own ------------------------------------------------------- */
@@ -1290,7 +1192,7 @@ static void other_put(unsigned n)
 {
     pthread_t other;
 
-    open_pool(even, 1, 3);
+    open_world(even, 1, 3);
     assert_int_equal(pthread_create(&other, NULL, other_gets_and_puts, &n), 0);
     assert_int_equal(pthread_join(other, NULL), 0);
 }
@@ -1302,7 +1204,7 @@ static void second_put(unsigned n, unsigned cpu)
     host_set_cpu(cpu);
     assert_panics(pmm_put(w.p, got_by_other[n - 1], 0), "is free already");
     host_set_cpu(0);
-    close_pool();
+    close_world();
 }
 
 static void test_second_put_of_a_cached_frame(void **state)
@@ -1319,7 +1221,7 @@ static void test_second_put_of_a_cached_frame(void **state)
     /* A frame that nobody ever got, fetched by processor 1 with others of its word. */
     other_put(1);
     assert_panics(pmm_put(w.p, pfn_make(got_by_other[0].v + 1), 0), "is free already");
-    close_pool();
+    close_world();
 
     /* One of its zeroed frames. */
     other_put(1);
@@ -1329,7 +1231,7 @@ static void test_second_put_of_a_cached_frame(void **state)
     host_set_cpu(2);
     assert_panics(pmm_put(w.p, pfn_make(pfn.v + 1), 0), "is free already");
     host_set_cpu(0);
-    close_pool();
+    close_world();
 }
 
 static void test_second_put_in_a_batch(void **state)
@@ -1342,11 +1244,11 @@ static void test_second_put_in_a_batch(void **state)
     pfns[1] = got_by_other[1];
     pfns[2] = got_by_other[1];
     assert_panics(pmm_put_batch(w.p, pfns, 2), "is free already");
-    close_pool();
+    close_world();
 
     other_put(1);
     assert_panics(pmm_put_range(w.p, got_by_other[0], 1), "is free already");
-    close_pool();
+    close_world();
 }
 
 /* A block whose frames lie in the cache of another is no allocation to be put. */
@@ -1355,7 +1257,7 @@ static void put_of_cached(unsigned order)
     other_put(1);
     assert_panics(pmm_put(w.p, pfn_make(mm_align_down(got_by_other[0].v, 1u << order)), order),
                   "frame");
-    close_pool();
+    close_world();
 }
 
 static void test_put_of_a_block_that_is_cached(void **state)
@@ -1412,7 +1314,7 @@ static void test_two_puts_at_once(void **state)
 
     (void)state;
     for (unsigned round = 0; round < SLOWER(400); round++) {
-        open_pool(even, 1, 2);
+        open_world(even, 1, 2);
         put_twice = pmm_get(w.p, 0, 0);
         if (round % 2 != 0) { /* else both find its word in the cache of processor 0 */
             pmm_idle(w.p);
@@ -1425,31 +1327,32 @@ static void test_two_puts_at_once(void **state)
         }
         host_set_cpu(0);
         assert_true(atomic_load(&sum) >= 1);
-        close_pool();
+        close_world();
     }
     atomic_store(&sum, 0);
 }
 
 int main(void)
 {
+    static unsigned one = 1, two = 2, eight = 8; /* threads */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_2),
-        cmocka_unit_test(test_random_8),
-        cmocka_unit_test(test_merge_2),
-        cmocka_unit_test(test_merge_8),
-        cmocka_unit_test(test_runs_2),
-        cmocka_unit_test(test_runs_8),
-        cmocka_unit_test(test_come_and_go_2),
-        cmocka_unit_test(test_come_and_go_8),
-        cmocka_unit_test(test_drain_2),
-        cmocka_unit_test(test_drain_8),
-        cmocka_unit_test(test_whole_blocks_2),
-        cmocka_unit_test(test_whole_blocks_8),
-        cmocka_unit_test(test_snatch_2),
-        cmocka_unit_test(test_snatch_8),
+        { "test_random_2", test_random, NULL, NULL, &two },
+        { "test_random_8", test_random, NULL, NULL, &eight },
+        { "test_merge_2", test_merge, NULL, NULL, &two },
+        { "test_merge_8", test_merge, NULL, NULL, &eight },
+        { "test_runs_2", test_runs, NULL, NULL, &two },
+        { "test_runs_8", test_runs, NULL, NULL, &eight },
+        { "test_come_and_go_2", test_come_and_go, NULL, NULL, &two },
+        { "test_come_and_go_8", test_come_and_go, NULL, NULL, &eight },
+        { "test_drain_2", test_drain, NULL, NULL, &two },
+        { "test_drain_8", test_drain, NULL, NULL, &eight },
+        { "test_whole_blocks_2", test_whole_blocks, NULL, NULL, &two },
+        { "test_whole_blocks_8", test_whole_blocks, NULL, NULL, &eight },
+        { "test_snatch_2", test_snatch, NULL, NULL, &two },
+        { "test_snatch_8", test_snatch, NULL, NULL, &eight },
         cmocka_unit_test(test_refusal_is_forgotten),
-        cmocka_unit_test(test_interrupts_1),
-        cmocka_unit_test(test_interrupts_2),
+        { "test_interrupts_1", test_interrupts, NULL, NULL, &one },
+        { "test_interrupts_2", test_interrupts, NULL, NULL, &two },
         cmocka_unit_test(test_second_put_of_a_cached_frame),
         cmocka_unit_test(test_second_put_in_a_batch),
         cmocka_unit_test(test_put_of_a_block_that_is_cached),
