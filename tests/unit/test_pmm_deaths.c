@@ -28,25 +28,29 @@ static void death_pool(struct fixture *f)
     }
 }
 
-/* Wrong puts, each of which must stop the machine with `words`. The pool is lost. */
-static void put_dies(struct pmm *p, uint64_t base, unsigned order, const char *words)
+/* Wrong calls, each of which must stop the machine with `words`. The pool is lost, and closed. */
+static void put_dies(struct fixture *f, uint64_t base, unsigned order, const char *words)
 {
-    assert_panics((put(p, base, order), 0), words);
+    assert_panics((put(f->p, base, order), 0), words);
+    close_pool(f);
 }
 
-static void put_range_dies(struct pmm *p, uint64_t base, uint64_t count, const char *words)
+static void put_range_dies(struct fixture *f, uint64_t base, uint64_t count, const char *words)
 {
-    assert_panics((put_range(p, base, count), 0), words);
+    assert_panics((put_range(f->p, base, count), 0), words);
+    close_pool(f);
 }
 
-static void put_batch_dies(struct pmm *p, const pfn_t *pfns, unsigned n, const char *words)
+static void put_batch_dies(struct fixture *f, const pfn_t *pfns, unsigned n, const char *words)
 {
-    assert_panics((pmm_put_batch(p, pfns, n), 0), words);
+    assert_panics((pmm_put_batch(f->p, pfns, n), 0), words);
+    close_pool(f);
 }
 
-static void get_batch_dies(struct pmm *p, pfn_t *pfns, unsigned n, const char *words)
+static void get_batch_dies(struct fixture *f, pfn_t *pfns, unsigned n, const char *words)
 {
-    assert_panics(pmm_get_batch(p, pfns, n, 0) == 0, words);
+    assert_panics(pmm_get_batch(f->p, pfns, n, 0) == 0, words);
+    close_pool(f);
 }
 
 /* What a wrong put says: who, where, what. */
@@ -102,12 +106,11 @@ static void test_deaths(void **state)
     for (size_t i = 0; i < MM_COUNTOF(deaths); i++) {
         death_pool(&f);
         if (deaths[i].by_order) {
-            put_dies(f.p, deaths[i].base, (unsigned)deaths[i].count, deaths[i].words);
+            put_dies(&f, deaths[i].base, (unsigned)deaths[i].count, deaths[i].words);
         } else {
-            put_range_dies(f.p, deaths[i].base, deaths[i].count, deaths[i].words);
+            put_range_dies(&f, deaths[i].base, deaths[i].count, deaths[i].words);
         }
         assert_non_null(strstr(host_panic_text, "pmm"));
-        close_pool(&f);
     }
 }
 
@@ -123,14 +126,12 @@ static void test_double_free(void **state)
         death_pool(&f);
         a = get(f.p, order);
         put(f.p, a, order);
-        put_dies(f.p, a, order, "is free already");
-        close_pool(&f);
+        put_dies(&f, a, order, "is free already");
 
         death_pool(&f);
         a = get(f.p, order);
         put(f.p, a, order);
-        put_range_dies(f.p, a, UINT64_C(1) << order, "is free already");
-        close_pool(&f);
+        put_range_dies(&f, a, UINT64_C(1) << order, "is free already");
 
         death_pool(&f); /* the block is in use by another, larger one: still not the caller's */
         a = get(f.p, order);
@@ -140,16 +141,23 @@ static void test_double_free(void **state)
         if (order < 18) {
             put(f.p, b, order);
         }
-        put_dies(f.p, a, order, "is free already");
-        close_pool(&f);
+        put_dies(&f, a, order, "is free already");
 
         death_pool(&f); /* all has been merged, and everything counted */
         a = get(f.p, order);
         put(f.p, a, order);
         assert_sound(pmm_check(f.p));
-        put_dies(f.p, a, order, "is free already");
-        close_pool(&f);
+        put_dies(&f, a, order, "is free already");
     }
+}
+
+/* A single frame, which must be named as free. */
+static void put_free_dies(struct fixture *f, uint64_t pfn)
+{
+    char words[40];
+
+    snprintf(words, sizeof(words), "0x%llx is free already", (unsigned long long)pfn << 12);
+    put_dies(f, pfn, 0, words);
 }
 
 /* A frame that another processor holds in its hands is free. */
@@ -158,7 +166,6 @@ static void test_double_free_in_caches(void **state)
     static const struct part block[] = { { 8 * GiB, 512, GIVEN } };
     struct fixture f;
     pfn_t pfns[100];
-    char where[32];
 
     (void)state;
     for (unsigned i = 0; i < 100; i += 9) {
@@ -169,10 +176,7 @@ static void test_double_free_in_caches(void **state)
             put(f.p, pfns[k].v, 0);
         }
         host_set_cpu(i / 2 % 2);
-        snprintf(where, sizeof(where), "0x%llx is free already",
-                 (unsigned long long)pfns[i].v << 12);
-        put_dies(f.p, pfns[i].v, 0, where);
-        close_pool(&f);
+        put_free_dies(&f, pfns[i].v);
 
         /* Taken into hand with its word, but never given. */
         open_pool(&f, block, 2);
@@ -180,10 +184,7 @@ static void test_double_free_in_caches(void **state)
         pfns[0].v = get(f.p, 0);
         pfns[0].v = mm_align_down(pfns[0].v, 64) + (pfns[0].v + 1 + i % 63) % 64;
         host_set_cpu(i / 2 % 2);
-        snprintf(where, sizeof(where), "0x%llx is free already",
-                 (unsigned long long)pfns[0].v << 12);
-        put_dies(f.p, pfns[0].v, 0, where);
-        close_pool(&f);
+        put_free_dies(&f, pfns[0].v);
     }
 }
 
@@ -210,23 +211,19 @@ static void test_batch_deaths(void **state)
             death_pool(&f);
             assert_int_equal(pmm_get_batch(f.p, pfns, 64, 0), 64);
             pfns[at] = pfn_make(bad[i].pfn);
-            put_batch_dies(f.p, pfns, 64, bad[i].words);
-            close_pool(&f);
+            put_batch_dies(&f, pfns, 64, bad[i].words);
         }
     }
     for (unsigned at = 1; at < 64; at += 20) { /* one of them twice */
         death_pool(&f);
         assert_int_equal(pmm_get_batch(f.p, pfns, 64, 0), 64);
         pfns[at] = pfns[0];
-        put_batch_dies(f.p, pfns, 64, "is free already");
-        close_pool(&f);
+        put_batch_dies(&f, pfns, 64, "is free already");
     }
     death_pool(&f);
-    put_batch_dies(f.p, pfns, PMM_MAX_BATCH + 1, "PMM_MAX_BATCH");
-    close_pool(&f);
+    put_batch_dies(&f, pfns, PMM_MAX_BATCH + 1, "PMM_MAX_BATCH");
     death_pool(&f);
-    get_batch_dies(f.p, pfns, PMM_MAX_BATCH + 1, "PMM_MAX_BATCH");
-    close_pool(&f);
+    get_batch_dies(&f, pfns, PMM_MAX_BATCH + 1, "PMM_MAX_BATCH");
 }
 
 /* What is left of an allocation is an allocation: it ends where the hole begins. */
@@ -237,41 +234,35 @@ static void test_deaths_after_parts(void **state)
     (void)state;
     death_pool(&f);
     put_range(f.p, 514, 2);
-    put_range_dies(f.p, 512, 16, "frame 0x202000 is free already");
-    close_pool(&f);
+    put_range_dies(&f, 512, 16, "frame 0x202000 is free already");
 
     death_pool(&f);
     put_range(f.p, 514, 2);
     assert_int_equal(claim(f.p, 514, 2), MM_OK);
-    put_range_dies(f.p, 512, 16, "frame 0x202000 is the start of another allocation");
-    close_pool(&f);
+    put_range_dies(&f, 512, 16, "frame 0x202000 is the start of another allocation");
 
     death_pool(&f);
     put_range(f.p, 514, 2);
     assert_int_equal(claim(f.p, 514, 2), MM_OK);
     put(f.p, 512, 1);
     put(f.p, 514, 1);
-    put_range_dies(f.p, 515, 3, "frame 0x203000 is free already");
-    close_pool(&f);
+    put_range_dies(&f, 515, 3, "frame 0x203000 is free already");
 
     death_pool(&f);
     put_range(f.p, 514, 2);
-    put_dies(f.p, 516, 2, "frame 0x204000 is the start of a larger allocation");
-    close_pool(&f);
+    put_dies(&f, 516, 2, "frame 0x204000 is the start of a larger allocation");
 
     /* Of whole blocks: two become three, each its own. */
     death_pool(&f);
     put_range(f.p, 1500, 100);
     put_range(f.p, 1024, 256);
     put_range(f.p, 1280, 220);
-    put_range_dies(f.p, 1599, 2, "frame 0x63f000 is free already");
-    close_pool(&f);
+    put_range_dies(&f, 1599, 2, "frame 0x63f000 is free already");
 
     death_pool(&f);
     put(f.p, 560, 0);
     assert_int_equal(claim(f.p, 560, 1), MM_OK);
-    put_range_dies(f.p, 544, 17, "frame 0x230000 is the start of another allocation");
-    close_pool(&f);
+    put_range_dies(&f, 544, 17, "frame 0x230000 is the start of another allocation");
 }
 
 /* What is out of service cannot be given back, before or after it has been. */
@@ -283,14 +274,12 @@ static void test_deaths_of_bad_frames(void **state)
     (void)state;
     death_pool(&f);
     assert_int_equal(retire(f.p, 600, 1, &in_use), MM_OK);
-    put_dies(f.p, 600, 0, "0x258000");
-    close_pool(&f);
+    put_dies(&f, 600, 0, "0x258000");
 
     death_pool(&f);
     assert_int_equal(retire(f.p, 560, 1, &in_use), MM_OK);
     put(f.p, 560, 0);
-    put_dies(f.p, 560, 0, "0x230000");
-    close_pool(&f);
+    put_dies(&f, 560, 0, "0x230000");
 }
 
 int main(void)
