@@ -578,21 +578,27 @@ static uint64_t some_range(struct world *w, uint64_t most, uint64_t *count)
     return base - (once_in(w, 4) ? mm_min(below(w, 8), base) : 0);
 }
 
+/* What every call says of a range first. */
+static mm_err_t answer_to_range(const struct world *w, uint64_t base, uint64_t count)
+{
+    if (count == 0 || base + count < base) {
+        return MM_EINVAL;
+    }
+    return has_all(w, base, count) ? MM_OK : MM_ENOENT;
+}
+
 static void do_claim(struct world *w)
 {
     uint64_t count;
     uint64_t base = some_range(w, once_in(w, 8) ? 1500 : 60, &count);
-    mm_err_t answer = MM_OK;
+    mm_err_t answer;
 
     if (w->plain) {
         count = once_in(w, 8) ? 512 : 1;
         base -= base % count;
     }
-    if (count == 0 || base + count < base) {
-        answer = MM_EINVAL;
-    } else if (!has_all(w, base, count)) {
-        answer = MM_ENOENT;
-    } else if (!all_are(w, base, count, FREE)) {
+    answer = answer_to_range(w, base, count);
+    if (answer == MM_OK && !all_are(w, base, count, FREE)) {
         answer = MM_EBUSY;
     }
     assert_int_equal(pmm_claim(w->p, pfn_make(base), count), answer);
@@ -605,13 +611,9 @@ static void do_add(struct world *w)
 {
     uint64_t count;
     uint64_t base = some_range(w, 8, &count);
-    mm_err_t answer = MM_OK;
+    mm_err_t answer = answer_to_range(w, base, count);
 
-    if (count == 0 || base + count < base) {
-        answer = MM_EINVAL;
-    } else if (!has_all(w, base, count)) {
-        answer = MM_ENOENT;
-    } else if (!all_are(w, base, count, WAITS)) {
+    if (answer == MM_OK && !all_are(w, base, count, WAITS)) {
         answer = MM_EBUSY;
     }
     assert_int_equal(pmm_add(w->p, pfn_make(base), count), answer);
@@ -667,14 +669,10 @@ static void do_retire(struct world *w)
     uint64_t used = 0;
     uint64_t in_use = 99999;
     uint64_t i = 0;
-    mm_err_t answer = MM_OK;
+    mm_err_t answer = answer_to_range(w, base, count);
     mm_err_t err;
 
-    if (count == 0 || base + count < base) {
-        answer = MM_EINVAL;
-    } else if (!has_all(w, base, count)) {
-        answer = MM_ENOENT;
-    } else if (ranges_out(w, base, count) > PMM_MAX_BAD) {
+    if (answer == MM_OK && ranges_out(w, base, count) > PMM_MAX_BAD) {
         answer = MM_ENOSPC;
     }
     err = pmm_retire(w->p, pfn_make(base), count, once_in(w, 4) ? NULL : &in_use);
