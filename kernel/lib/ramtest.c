@@ -34,6 +34,8 @@
  */
 #include "lib/ramtest.h"
 
+#include "lib/mix.h"
+
 #define WORD_BITS 64u
 
 enum pattern { SOLID, ADDRESS, CHECKER, WALKING, RANDOM };
@@ -85,14 +87,6 @@ struct run {
     uint64_t done, all; /* lines */
 };
 
-/* The output function of SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t mix(uint64_t z)
-{
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
-
 /* What step `s` writes to the line at `addr`. */
 static void make_line(const struct step *s, uint64_t seed, uint64_t addr,
                       uint64_t line[RAMTEST_LINE_WORDS])
@@ -115,7 +109,7 @@ static void make_line(const struct step *s, uint64_t seed, uint64_t addr,
             v = UINT64_C(1) << (i + s->turn * RAMTEST_LINE_WORDS);
             break;
         case RANDOM:
-            v = mix(seed + addr + 8 * i);
+            v = mix64(seed + addr + 8 * i);
             break;
         }
         line[i] = v ^ flip;

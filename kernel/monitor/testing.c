@@ -1,19 +1,13 @@
 #include "monitor/testing.h"
 
+#include "lib/mix.h"
 #include "lib/string.h"
 #include "vm.h"
-
-static uint64_t mix(uint64_t z)
-{
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
-}
 
 uint64_t rng_next(struct rng *r)
 {
     r->state += UINT64_C(0x9e3779b97f4a7c15);
-    return mix(r->state);
+    return mix64(r->state);
 }
 
 /* The eight bytes at offset 8 * i. */

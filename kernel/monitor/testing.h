@@ -7,8 +7,7 @@
 
 #include "mm/types.h"
 
-/* SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): one word
- * of state, any seed is as good as any other. */
+/* SplitMix64 (lib/mix.h): one word of state, any seed is as good as any other. */
 struct rng {
     uint64_t state;
 };
