@@ -85,14 +85,19 @@ static pfn_t bitmap_get(void *self, unsigned order)
     return at != UINT64_MAX ? pfn_make(m->base + at) : PFN_NONE;
 }
 
+static void bitmap_put_one(struct bitmap *m, uint64_t at)
+{
+    MM_ASSERT((m->words[at / 64] >> at % 64 & 1) == 0);
+    m->words[at / 64] |= UINT64_C(1) << at % 64;
+}
+
 static void bitmap_put(void *self, pfn_t pfn, unsigned order)
 {
     struct bitmap *m = self;
     uint64_t irq = mm_lock(&m->lock), at = pfn.v - m->base;
 
     if (order == 0) {
-        MM_ASSERT((m->words[at / 64] >> at % 64 & 1) == 0);
-        m->words[at / 64] |= UINT64_C(1) << at % 64;
+        bitmap_put_one(m, at);
     } else {
         MM_ASSERT(m->words[at / 64] == 0);
         memset(&m->words[at / 64], 0xff, HUGE_WORDS * sizeof(m->words[0]));
@@ -119,10 +124,7 @@ static void bitmap_put_batch(void *self, const pfn_t *pfns, unsigned n)
     uint64_t irq = mm_lock(&m->lock);
 
     for (unsigned i = 0; i < n; i++) {
-        uint64_t at = pfns[i].v - m->base;
-
-        MM_ASSERT((m->words[at / 64] >> at % 64 & 1) == 0);
-        m->words[at / 64] |= UINT64_C(1) << at % 64;
+        bitmap_put_one(m, pfns[i].v - m->base);
     }
     mm_unlock(&m->lock, irq);
 }
