@@ -311,6 +311,12 @@ static struct {
 } allocs[OWN_ALLOCS];
 static unsigned nallocs;
 
+static void add_alloc(uint64_t first, uint64_t count)
+{
+    allocs[nallocs].first = first;
+    allocs[nallocs++].count = count;
+}
+
 static pfn_t own_pfn(uint64_t i)
 {
     return pfn_make(own.base.v + i);
@@ -377,8 +383,7 @@ static bool own_make(const char **broken)
     return *broken == NULL;
 }
 
-/* Whatever is still given, the block goes back as a whole. */
-static const char *own_drop(void)
+static const char *own_check(void)
 {
     const char *broken = pmm_check(own.pool);
 
@@ -386,6 +391,14 @@ static const char *own_drop(void)
         broken = why("%llu frames are free, not %llu",
                      (unsigned long long)pmm_free_frames(own.pool), (unsigned long long)own.nfree);
     }
+    return broken;
+}
+
+/* Whatever is still given, the block goes back as a whole. */
+static const char *own_drop(void)
+{
+    const char *broken = own_check();
+
     kfree(own.storage);
     kfree(own.map_storage);
     pmm_put(vm_pmm, own.base, own.order);
@@ -435,8 +448,7 @@ static const char *model_take(pfn_t pfn, uint64_t count, bool zeroed)
     if (nallocs == OWN_ALLOCS || pfn.v < own.base.v || first + count > OWN_FRAMES) {
         return why("frame 0x%llx is not the pool's", (unsigned long long)pfn.v);
     }
-    allocs[nallocs].first = first;
-    allocs[nallocs++].count = count;
+    add_alloc(first, count);
     own.nalloc++;
     for (uint64_t i = first; i < first + count; i++) {
         const uint64_t *words = frame_ptr(own_pfn(i));
@@ -581,12 +593,10 @@ static const char *step_put_part(void)
     pmm_put_range(own.pool, own_pfn(first + skip), part);
     allocs[a] = allocs[--nallocs];
     if (skip != 0) {
-        allocs[nallocs].first = first;
-        allocs[nallocs++].count = skip;
+        add_alloc(first, skip);
     }
     if (skip + part != count) {
-        allocs[nallocs].first = first + skip + part;
-        allocs[nallocs++].count = count - skip - part;
+        add_alloc(first + skip + part, count - skip - part);
     }
     return NULL;
 }
@@ -640,17 +650,13 @@ static const char *model_step(bool filling)
 
 static const char *compare_with_model(void)
 {
-    const char *broken = pmm_check(own.pool);
+    const char *broken = own_check();
 
     for (uint64_t i = 0; i < OWN_FRAMES && broken == NULL; i++) {
         if (pmm_is_free(own.pool, own_pfn(i)) != (own.model[i] == MODEL_FREE)) {
             broken = why("frame %llu is %sfree", (unsigned long long)i,
                          own.model[i] == MODEL_FREE ? "not " : "");
         }
-    }
-    if (broken == NULL && pmm_free_frames(own.pool) != own.nfree) {
-        broken = why("%llu frames are free, not %llu",
-                     (unsigned long long)pmm_free_frames(own.pool), (unsigned long long)own.nfree);
     }
     return broken;
 }
