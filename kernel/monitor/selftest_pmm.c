@@ -585,9 +585,13 @@ static const char *step_put_part(void)
     unsigned a = (unsigned)rng_below(&rng, nallocs);
     uint64_t first = allocs[a].first, count = allocs[a].count, skip = rng_below(&rng, count);
     uint64_t part = 1 + rng_below(&rng, count - skip);
-    const char *broken = model_put(first + skip, part);
+    const char *broken;
 
-    if (broken != NULL || nallocs == OWN_ALLOCS) {
+    if (nallocs == OWN_ALLOCS) { /* no room for what may be left */
+        return NULL;
+    }
+    broken = model_put(first + skip, part);
+    if (broken != NULL) {
         return broken;
     }
     pmm_put_range(own.pool, own_pfn(first + skip), part);
