@@ -260,7 +260,7 @@ void split_block(struct pmm *p, uint64_t b, const uint64_t *free_words)
     }
 }
 
-static bool is_split(const struct pmm *p, uint64_t b)
+bool is_split(const struct pmm *p, uint64_t b)
 {
     const struct book *k = book_of(p, b);
     uint64_t i = b % SECTION_BLOCKS;

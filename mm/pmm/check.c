@@ -14,14 +14,15 @@
  *      free frames has `some`, and its section is in `some_free`, or `some_whole` for whole blocks
  *  P5  a frame that no range covers is not FREE and not given; a BODY frame follows a HEAD, a BODY
  *      frame or a GIVEN block, and a GIVEN block that is `kin` likewise
- *  P6  no block has an owner, and none is full that is not whole
+ *  P6  no block has an owner, none is full that is not whole, and no word is marked as in a hand
  *  P7  the counts are those of the frames: `total`, `held` and `records`, and the sum of `taken`;
  *      the planes that lie in frames of the pool lie in HELD ones, and are as many as `records`
  *  P8  if a bit of `none` is set, there is no free block of that order
- *  P9  bad ranges are sorted, apart from each other, covered, and nothing in them is free;
- * `leaving` counts what is in use there, and each section with such frames says so P10 an owned
- * block is SPLIT, has its `owned` bit set, and is in one place only; the frames of a slot are in
- * such a block, and neither free in the plane nor part of a larger allocation
+ *  P9  bad ranges are sorted, apart from each other, covered, and hold nothing that is free;
+ *      `leaving` counts what is in use there, and each section with such frames says so
+ *  P10 an owned block is SPLIT, has its `owned` bit set, and is in one place only; the frames of a
+ *      slot are in such a block, those of GIVE in any that is SPLIT, and neither free in the plane
+ *      nor part of a larger allocation
  *
  * The walk is bounded by the number of ranges and sections, which are (const), and follows nothing
  * that P1 or P2 has not found right: so it ends whatever the rest holds.
@@ -75,13 +76,16 @@ static const char *check_slot(const struct pmm *p, const struct pmm_cpu *c, unsi
     const struct slot *slot = &c->slot[i];
     uint64_t mask = load(&slot->mask);
     uint64_t w = slot->first % BLOCK_FRAMES / WORD_FRAMES;
-    uint64_t b = c->block[i];
 
     if (mask == 0) {
         return NULL;
     }
-    if (b == NO_BLOCK || slot->first != block_base(p, b) + w * WORD_FRAMES ||
-        slot->free != &block_free(p, b)[w]) {
+    if (section_of(p, slot->first) == NO_SECTION) {
+        return "P10: frames in a cache are none of this pool";
+    }
+    uint64_t b = block_of(p, slot->first);
+    if ((i == GIVE ? !is_split(p, b) : b != c->block[i]) ||
+        slot->first != block_base(p, b) + w * WORD_FRAMES || slot->free != &block_free(p, b)[w]) {
         return "P10: frames in a cache are not in a block that it owns";
     }
     if ((load(&block_free(p, b)[w]) & mask) != 0) {
@@ -399,6 +403,16 @@ static const char *check_none(const struct pmm *p)
                                   : NULL;
 }
 
+static const char *check_hands(const struct pmm *p)
+{
+    uint64_t any = 0;
+
+    for (uint64_t i = 0; i <= p->hand_mask; i++) {
+        any |= load(&p->hands[i]);
+    }
+    return any != 0 ? "P6: a word is marked as being in a hand" : NULL;
+}
+
 /* Does each section say that it has frames in use in [base, end)? */
 static bool leaving_shows(const struct pmm *p, uint64_t base, uint64_t end)
 {
@@ -475,6 +489,9 @@ const char *pmm_check(struct pmm *p)
     }
     if (broken == NULL) {
         broken = check_records(p);
+    }
+    if (broken == NULL) {
+        broken = check_hands(p);
     }
     if (broken == NULL) {
         broken = check_none(p);

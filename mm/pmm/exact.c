@@ -117,11 +117,6 @@ static void settle(struct pmm *p, uint64_t b)
 
 /* ---- pieces ---------------------------------------------------------------------------------- */
 
-static uint64_t block_of(const struct pmm *p, uint64_t pfn)
-{
-    return section_of(p, pfn) * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
-}
-
 static struct piece piece_at(const struct pmm *p, uint64_t pfn, uint64_t end)
 {
     uint64_t off = pfn % BLOCK_FRAMES;

@@ -11,12 +11,13 @@
 #include "pool.h"
 
 #define DIR_MAX 4096u /* entries of the directory: beyond, they stand for several GiB each */
+#define HANDS   512u  /* words in hand that can be told apart; more if processors are many */
 
 /* Where things lie in the storage, in bytes from its start. */
 struct plan {
     uint64_t nranges, nsections, nmulti, first, last; /* section numbers */
-    uint64_t ndir, dir_shift, nsum;
-    uint64_t cpus, ranges, sections, dir, sums, books, multi, frames, sites, end;
+    uint64_t ndir, dir_shift, nsum, nhands;
+    uint64_t cpus, hands, ranges, sections, dir, sums, books, multi, frames, sites, end;
 };
 
 /* The part of a region that belongs to a pool of `kind`; count 0 if none. */
@@ -154,6 +155,11 @@ static struct plan make_plan(const struct memmap *m, enum pmm_kind kind, unsigne
 
     plan.end = sizeof(struct pmm);
     plan.cpus = place(&plan.end, _Alignof(struct pmm_cpu), ncpus, sizeof(struct pmm_cpu));
+    plan.nhands = HANDS;
+    while (plan.nhands < ncpus * HANDS / 2) {
+        plan.nhands *= 2;
+    }
+    plan.hands = place(&plan.end, 64, plan.nhands, sizeof(aword));
     plan.ranges = place(&plan.end, 64, plan.nranges, sizeof(struct range));
     plan.sections = place(&plan.end, 64, plan.nsections, sizeof(struct section));
     plan.dir = place(&plan.end, 64, plan.ndir + 1, sizeof(uint32_t));
@@ -229,7 +235,11 @@ static void fill_cpus(struct pmm *p)
         c->cursor = c->home * SECTION_BLOCKS;
         c->runs = c->cursor;
         c->left = p->stretch;
-        c->last = NO_BLOCK;
+        c->hand = &c->no_hand;
+        c->last = NO_FRAME;
+        for (unsigned k = 0; k < SLOTS; k++) {
+            atomic_init(&c->slot[k].first, NO_FRAME);
+        }
     }
 }
 
@@ -257,6 +267,8 @@ mm_err_t pmm_init(struct pmm **out, const struct memmap *m, enum pmm_kind kind, 
     p->ncpus = ncpus;
     p->nsections = plan.nsections;
     p->cpus = (struct pmm_cpu *)(at + plan.cpus);
+    p->hands = (aword *)(at + plan.hands);
+    p->hand_mask = plan.nhands - 1;
     p->ranges = (struct range *)(at + plan.ranges);
     p->sections = (struct section *)(at + plan.sections);
     p->dir = (uint32_t *)(at + plan.dir);
@@ -274,6 +286,7 @@ mm_err_t pmm_init(struct pmm **out, const struct memmap *m, enum pmm_kind kind, 
 #endif
     p->storage_bytes = plan.end;
     __builtin_memset(p->closed, 0, plan.nsum * 3 * sizeof(aword));
+    __builtin_memset(p->hands, 0, plan.nhands * sizeof(aword));
 
     for (struct range r; (r = next_range(m, kind, &region)).end != 0;) {
         p->ranges[p->nranges++] = r;

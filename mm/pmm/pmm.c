@@ -29,11 +29,16 @@
  * only, and put by anybody. How an operation is kept from another's on the same cache, in stop.c.
  *
  * Single frames. A processor owns the block that it takes frames from, and takes them a word of 64
- * at a time: one atomic instruction, and the rest are hits in its slot, with plain ones. Frames
- * that are put go into a slot that has their word, else into the plane with one atomic instruction
- * each; but two in a row from one block make the processor its owner, and are gathered by words
- * like those it takes. So frames in somebody's hand lie in blocks with an owner only, and for all
- * others one look at the plane tells a frame that is put twice.
+ * at a time: one atomic instruction, and the rest are hits in its slot TAKE, with plain ones. A
+ * frame that is put goes into a slot that has its word, which is a hit again. If the slot GIVE is
+ * empty it gets the word, whoever owns the block: frames are then put and taken in turns without a
+ * change to what is shared. Else the frame goes into the plane, with one atomic instruction; but
+ * two in a row from one word make it GIVE's, and the rest of the word is gathered there.
+ *
+ * A frame in somebody's hand looks, in the planes, like one that was given. Which words to ask
+ * about, when one is put, say the block's owner, for TAKE, and a table of marks, for GIVE: words
+ * in GIVE slots, by the low bits of their numbers. A word whose entry is taken is not gathered. So
+ * mostly two looks tell a frame that is put twice, whoever has it.
  *
  * Which block. The one with the lowest address of those in use that have free frames, so that those
  * at the other end have time to become whole; only then one that is whole. But to look for the
@@ -49,15 +54,13 @@
  *
  * Refusals. What the quick ways do not find may be in the hands of another processor, or move while
  * we look. So nothing is refused before the pool has been stopped, all caches emptied and all of it
- * searched. That is remembered in `none`, by order, until something is put: caches are empty then,
- * and putting a frame into an empty cache is no hit, so no put goes by unnoticed.
+ * searched. That is remembered in `none`, by order, until something is put.
  *
  * Rejected: free lists threaded through frames (each put writes to a frame; a stray write breaks
  * the pool); a record for each frame, as Linux has (16 GiB for a TiB, written at start-up);
  * counters of free frames by block (one more cache line to share, and to be kept right); magazines
- * of frames (a put cannot be checked without writing to something shared); gathering every put
- * (what is gathered by others would have to be asked for at each put, or a frame put twice goes
- * unnoticed for a while).
+ * of frames (a put cannot be checked without writing to something shared); a GIVE slot that owns
+ * its block (two more atomic instructions where frames are put at random).
  *
  * Invariants: check.c has them, numbered.
  */
@@ -96,7 +99,7 @@ static bool is_refused(const struct pmm *p, unsigned order)
 
 static uint64_t owned(const struct pmm_cpu *c, unsigned use)
 {
-    return atomic_load_explicit(&c->block[use], memory_order_relaxed);
+    return atomic_load_explicit(&c->block[use], memory_order_acquire);
 }
 
 static void set_owned(struct pmm_cpu *c, unsigned use, uint64_t b)
@@ -138,37 +141,52 @@ static inline uint64_t put_word(struct pmm *p, _Atomic int64_t *taken, uint64_t 
 
 /* ---- slots ----------------------------------------------------------------------------------- */
 
-/* Give an empty slot a word of the block that it owns; the caller's turn is not nested. */
-static void set_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64_t b, uint64_t w,
-                     uint64_t mask)
+/* Give an empty slot a word. */
+static inline void set_word(struct pmm_cpu *c, struct slot *s, uint64_t first, const aword *avail,
+                            uint64_t runs)
 {
-    struct slot *s = &c->slot[use];
-    const aword *multi = block_multi(p, b);
-
     /* For frames_in_hand(): who reads `moves` twice alike has read word and mask of one time. */
     atomic_store_explicit(&c->moves, atomic_load_explicit(&c->moves, memory_order_relaxed) + 1,
                           memory_order_release);
-    atomic_store_explicit(&s->first, block_base(p, b) + w * 64, memory_order_release);
-    s->free = &block_free(p, b)[w];
-    s->runs = multi != NULL ? load(&multi[w]) : 0;
-    store(&s->mask, mask);
+    atomic_store_explicit(&s->first, first, memory_order_release);
+    s->free = avail;
+    s->runs = runs;
+}
+
+/* GIVE has the word of `first` from now on. Two that say so of one entry at one instant lose one of
+ * the marks: who puts that frame once more meanwhile is not caught (docs/pmm.md, "Limits"). */
+static inline void mark(struct pmm_cpu *c, aword *hand, uint64_t first)
+{
+    store(c->hand, 0);
+    c->hand = hand;
+    store(hand, first | 1);
 }
 
 uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use)
 {
     struct slot *s = &c->slot[use];
+    uint64_t first = atomic_load_explicit(&s->first, memory_order_relaxed);
     uint64_t mask = load(&s->mask);
 
     if (mask != 0) {
+        uint64_t b = block_of(p, first);
+
         store(&s->mask, 0);
-        put_word(p, &c->taken, owned(c, use), s->first % BLOCK_FRAMES / 64, mask, count_bits(mask),
-                 NULL);
+        if (put_word(p, &c->taken, b, first % BLOCK_FRAMES / 64, mask, count_bits(mask), NULL) ==
+            ALL) {
+            merge_if_full(p, b);
+        }
+    }
+    atomic_store_explicit(&s->first, NO_FRAME, memory_order_relaxed);
+    if (use == GIVE) {
+        store(c->hand, 0);
     }
     return mask;
 }
 
 uint64_t frames_in_hand(const struct pmm *p, uint64_t b, uint64_t first)
 {
+    bool marked = is_marked(p, first);
     uint64_t in_hand = 0;
 
     for (unsigned i = 0; i < p->ncpus; i++) {
@@ -177,11 +195,11 @@ uint64_t frames_in_hand(const struct pmm *p, uint64_t b, uint64_t first)
         for (unsigned use = 0; use < SLOTS; use++) {
             const struct slot *s = &c->slot[use];
 
-            if (atomic_load_explicit(&c->block[use], memory_order_acquire) != b) {
+            if (use == GIVE ? !marked : owned(c, use) != b) {
                 continue;
             }
             uint32_t moves = atomic_load_explicit(&c->moves, memory_order_acquire);
-            uint64_t mask = load(&s->mask); /* before `first`: set_slot() writes it after */
+            uint64_t mask = load(&s->mask); /* before `first`: it is written after */
             if (atomic_load_explicit(&s->first, memory_order_acquire) == first &&
                 atomic_load_explicit(&c->moves, memory_order_acquire) == moves) {
                 in_hand |= mask;
@@ -227,21 +245,25 @@ static inline bool hit_slot(struct pmm_cpu *c, struct slot *s, uint64_t mask)
     return true;
 }
 
-/* A frame from the slot; NO_FRAME if that takes more. */
+/* A frame from the slots; NO_FRAME if that takes more. */
 static inline uint64_t hit_get(struct pmm *p)
 {
     struct pmm_cpu *c = this_cpu(p);
-    struct slot *s = &c->slot[TAKE];
+    struct slot *s = &c->slot[GIVE];
     uint64_t pfn = NO_FRAME;
 
     if (!begin_hit(c)) {
         return NO_FRAME;
     }
     uint64_t mask = load(&s->mask);
+    if (mask == 0) {
+        s = &c->slot[TAKE];
+        mask = load(&s->mask);
+    }
     if (mask != 0) {
         pfn =
             atomic_load_explicit(&s->first, memory_order_relaxed) + (unsigned)__builtin_ctzll(mask);
-        if (!hit_slot(c, s, mask & (mask - 1)) && (s->lost & bit(pfn)) != 0) {
+        if (!hit_slot(c, s, mask & (mask - 1)) && (s->lost & mask & -mask) != 0) {
             pfn = NO_FRAME;
         }
     }
@@ -249,66 +271,116 @@ static inline uint64_t hit_get(struct pmm *p)
     return pfn;
 }
 
-/*
- * The block of a frame that, to all appearances, was given alone and is in nobody's hand: what is
- * in use of it may be put into the plane as it is. NO_BLOCK if there is more to it.
- */
-static inline uint64_t plain_block(const struct pmm *p, uint64_t pfn)
+/* As a hit, put a frame into a slot that has its word. False if it has not, or if the frame was not
+ * given alone, for others to say what it is. */
+static inline bool hit_slot_put(struct pmm_cpu *c, struct slot *s, uint64_t pfn)
 {
-    uint64_t s = section_of(p, pfn);
-
-    if (s == NO_SECTION) {
-        return NO_BLOCK;
+    if (atomic_load_explicit(&s->first, memory_order_relaxed) != (pfn & ~UINT64_C(63))) {
+        return false;
     }
-    const struct section *sec = &p->sections[s];
-    const struct book *k = &p->books[s];
-    uint64_t w = pfn % SECTION_FRAMES / 64;
-    uint64_t i = w / BLOCK_WORDS;
-    if (!atomic_load_explicit(&sec->open, memory_order_acquire) || sec->leaving ||
-        (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & ~load(&k->owned[i / 64]) & bit(i)) ==
-            0 ||
-        (sec->multi != NULL && (load(&sec->multi[w]) & bit(pfn)) != 0)) {
-        return NO_BLOCK;
-    }
-    return s * SECTION_BLOCKS + i;
+    uint64_t mask = load(&s->mask);
+    return ((mask | s->runs | load(s->free)) & bit(pfn)) == 0 &&
+           (hit_slot(c, s, mask | bit(pfn)) || (s->lost & bit(pfn)) != 0);
 }
 
-/* A hit that found no slot for the frame: into the plane, which for frames put at random is the
- * common path; else it takes a turn. (It ends here what begins in pmm_put(), and that is the
- * shorter for it.) */
-static __attribute__((noinline)) void put_plane(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
-                                                const void *site)
+/* Does block `i` of section `s`, to all appearances, hold frames that were given alone, are in no
+ * hand if no mark says so, and are not to leave? */
+static inline bool is_plain(const struct pmm *p, uint64_t s, uint64_t i)
 {
-    uint64_t b = plain_block(p, pfn);
+    const struct book *k = &p->books[s];
 
-    if (b == NO_BLOCK || b == c->last) { /* two in a row are gathered (put_frames()) */
-        end_hit(c);
-        put_block(p, pfn, 0, site);
+    return atomic_load_explicit(&p->sections[s].open, memory_order_acquire) &&
+           !p->sections[s].leaving &&
+           ((load(&k->split[i / 64]) & ~(load(&k->kin[i / 64]) | load(&k->owned[i / 64]))) >>
+                (i & 63) &
+            1) != 0;
+}
+
+static void put_in_turn(struct pmm *p, struct pmm_cpu *c, uint64_t pfn, const void *site)
+{
+    end_hit(c);
+    put_block(p, pfn, 0, site);
+}
+
+/* Into the plane, as a hit, which it ends. Two of a word in a row take a turn: GIVE is to have the
+ * word then (put_frames()). */
+static __attribute__((noinline)) void put_plane(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
+                                                uint64_t b, const void *site)
+{
+    if (c->last == pfn / 64) {
+        put_in_turn(p, c, pfn, site);
         return;
     }
-    c->last = b; /* before: who shakes the hit merges this block */
-    uint64_t is_free = put_word(p, &c->hit_taken, b, pfn % BLOCK_FRAMES / 64, bit(pfn), 1, site);
-    forget_refusals(p);
-    if (is_free == ALL) { /* no handler is to come upon a block half merged */
-        uint64_t irq = port_irq_save();
+    c->last = pfn / 64; /* before: who shakes the hit merges the block */
+    if (put_word(p, &c->hit_taken, b, pfn % BLOCK_FRAMES / 64, bit(pfn), 1, site) == ALL) {
+        uint64_t irq = port_irq_save(); /* no handler is to come upon a block half merged */
 
         merge_if_full(p, b);
         port_irq_restore(irq);
     }
+    forget_refusals(p);
     end_hit(c);
 }
 
-/* As a hit, put a frame into a slot that has its word. False if it is none: empty slots have no
- * word. And if the frame was not given alone, for others to say what it is. */
-static inline bool hit_slot_put(struct pmm_cpu *c, struct slot *s, uint64_t pfn)
+/* GIVE was emptied while it got the word of `pfn`. */
+static __attribute__((noinline)) void give_shaken(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
+                                                  const void *site)
 {
-    uint64_t mask = load(&s->mask);
+    struct slot *give = &c->slot[GIVE];
+    bool done = (give->lost & bit(pfn)) != 0;
 
-    return mask != 0 &&
-           atomic_load_explicit(&s->first, memory_order_relaxed) == (pfn & ~UINT64_C(63)) &&
-           ((mask | s->runs | load(s->free)) & bit(pfn)) == 0 &&
-           (hit_slot(c, s, mask | bit(pfn)) || (s->lost & bit(pfn)) != 0);
+    atomic_store_explicit(&give->first, NO_FRAME, memory_order_relaxed);
+    store(c->hand, 0);
+    if (done) {
+        end_hit(c);
+    } else {
+        put_in_turn(p, c, pfn, site);
+    }
 }
+
+/*
+ * A hit that found no slot with the frame's word. (It ends here, and in those above, what begins in
+ * pmm_put(): each step has but one way to go on, and that makes it the shorter.)
+ *
+ * If GIVE is empty it gets the word, and the frame is at hand for who wants one next: to put and to
+ * take in turns changes nothing that is shared, but the mark. Else the frame goes into the plane.
+ * What else there may be to do takes a turn.
+ */
+static __attribute__((noinline)) void put_loose(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
+                                                const void *site)
+{
+    uint64_t s = section_first(p, pfn);
+    uint64_t w = pfn % SECTION_FRAMES / 64;
+    uint64_t first = pfn & ~UINT64_C(63);
+    aword *hand = hand_of(p, first);
+    uint64_t in_hand = load(hand);
+
+    if (s == NO_SECTION || in_hand == (first | 1) || !is_plain(p, s, w / BLOCK_WORDS)) {
+        put_in_turn(p, c, pfn, site);
+        return;
+    }
+    const aword *multi = p->sections[s].multi;
+    const aword *avail = &p->frames[s * SECTION_WORDS + w];
+    uint64_t runs = multi != NULL ? load(&multi[w]) : 0;
+    struct slot *give = &c->slot[GIVE];
+    if (((runs | load(avail)) >> (pfn & 63) & 1) != 0) {
+        put_in_turn(p, c, pfn, site);
+        return;
+    }
+    if ((in_hand | load(&give->mask)) != 0) {
+        put_plane(p, c, pfn, s * SECTION_BLOCKS + w / BLOCK_WORDS, site);
+        return;
+    }
+    set_word(c, give, first, avail, runs);
+    mark(c, hand, first);
+    if (!hit_slot(c, give, bit(pfn))) {
+        give_shaken(p, c, pfn, site);
+        return;
+    }
+    forget_refusals(p);
+    end_hit(c);
+}
+
 static bool is_sparse(const struct pmm *p, uint64_t b)
 {
     unsigned nfree = 0;
@@ -378,15 +450,28 @@ static inline void take_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint6
     count_taken(&c->taken, count);
 }
 
+/* Let an empty slot have the frames of `mask`, of a block that this processor owns. */
+static void fill_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64_t b, uint64_t w,
+                      uint64_t mask)
+{
+    const aword *multi = block_multi(p, b);
+
+    set_word(c, &c->slot[use], block_base(p, b) + w * 64, &block_free(p, b)[w],
+             multi != NULL ? load(&multi[w]) : 0);
+    store(&c->slot[use].mask, mask);
+}
+
 /*
  * One frame from the planes; of a block that is TAKE's with all that is free beside it in the word,
- * which is for the slot. NO_FRAME if there is none in the block. It begins with the word after the
- * one that the slot had last: mostly the ones before are used up.
+ * which is for the slot. But not if GIVE of some processor has that word: who puts a frame of it
+ * would look into one of the two. NO_FRAME if there is none in the block. It begins with the word
+ * after the one that the slot had last: mostly the ones before are used up.
  */
 static uint64_t take_from(struct pmm *p, struct pmm_cpu *c, uint64_t b, bool for_slot)
 {
     const aword *avail = block_free(p, b);
     const aword *multi = block_multi(p, b);
+    uint64_t base = block_base(p, b);
     uint64_t from = c->slot[TAKE].first / 64 + 1;
 
     for (uint64_t i = 0; i < BLOCK_WORDS; i++) {
@@ -397,17 +482,17 @@ static uint64_t take_from(struct pmm *p, struct pmm_cpu *c, uint64_t b, bool for
         if (mask == 0) {
             continue;
         }
-        uint64_t first = block_base(p, b) + w * 64 + (unsigned)__builtin_ctzll(mask);
-        if (!for_slot) {
+        uint64_t pfn = base + w * 64 + (unsigned)__builtin_ctzll(mask);
+        if (!for_slot || is_marked(p, base + w * 64)) {
             take_word(p, c, b, w, mask & -mask, 1);
-            return first;
+            return pfn;
         }
         unsigned count = count_bits(mask);
         c->left -= mm_min(c->left, count);
         bump(&c->refills);
         take_word(p, c, b, w, mask, count);
-        set_slot(p, c, TAKE, b, w, mask & (mask - 1));
-        return first;
+        fill_slot(p, c, TAKE, b, w, mask & (mask - 1));
+        return pfn;
     }
     return NO_FRAME;
 }
@@ -434,35 +519,30 @@ static bool is_left(const struct pmm *p, uint64_t b)
     return p->sections[b / SECTION_BLOCKS].leaving;
 }
 
-/* GIVE's frames are as good as any: let it be TAKE, which is empty, and the other way round. */
-static void swap_slots(struct pmm *p, struct pmm_cpu *c)
+/* The lowest frame of a slot; NO_FRAME if it has none. The caller's turn is not nested, unless it
+ * is ZERO, which hits leave alone. */
+static uint64_t take_from_slot(struct slot *s)
 {
-    struct slot *s = &c->slot[GIVE];
     uint64_t mask = load(&s->mask);
-    uint64_t b = owned(c, GIVE);
 
-    store(&s->mask, 0);
-    set_owned(c, GIVE, owned(c, TAKE));
-    set_owned(c, TAKE, b);
-    set_slot(p, c, TAKE, b, s->first % BLOCK_FRAMES / 64, mask);
+    store(&s->mask, mask & (mask - 1));
+    return mask != 0 ? s->first + (unsigned)__builtin_ctzll(mask) : NO_FRAME;
 }
 
 static uint64_t get_single(struct pmm *p, const struct turn *t)
 {
     struct pmm_cpu *c = t->c;
-    struct slot *s = &c->slot[TAKE];
+    uint64_t pfn;
 
     if (is_nested(t)) {
         return take_aside(p, c);
     }
-    if (load(&s->mask) == 0 && load(&c->slot[GIVE].mask) != 0) {
-        swap_slots(p, c);
+    for (unsigned use = 0; use < SLOTS; use++) {
+        if (use != ZERO && (pfn = take_from_slot(&c->slot[use])) != NO_FRAME) {
+            return pfn;
+        }
     }
-    uint64_t mask = load(&s->mask);
-    if (mask != 0) {
-        store(&s->mask, mask & (mask - 1));
-        return s->first + (unsigned)__builtin_ctzll(mask);
-    }
+    empty_slot(p, c, GIVE); /* its word may be the next to take from */
     for (;;) {
         uint64_t b = owned(c, TAKE);
 
@@ -477,35 +557,70 @@ static uint64_t get_single(struct pmm *p, const struct turn *t)
             }
             set_owned(c, TAKE, b);
         }
-        uint64_t pfn = take_from(p, c, b, true);
+        pfn = take_from(p, c, b, true);
         if (pfn != NO_FRAME) {
             return pfn;
         }
+        empty_slot(p, c, TAKE); /* of its word */
         set_owned(c, TAKE, NO_BLOCK);
         disown(p, b);
     }
 }
 
-/* Let the slot `use` hold frame bit `mask` of word `w`; its block is `b` from now on, which this
- * processor owns. */
-static void give_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64_t b, uint64_t w,
-                      uint64_t mask)
-{
-    struct slot *s = &c->slot[use];
-    uint64_t old = owned(c, use);
+/* A word of frames, to put into. */
+struct target {
+    uint64_t b;
+    aword *avail;
+    uint64_t runs;  /* frames that the second plane has */
+    uint64_t wrong; /* frames that were not given alone */
+    uint64_t owner; /* not 0: frames of the block may be in hand */
+    bool leaving;
+};
 
-    if (old == b && s->first == block_base(p, b) + w * 64 && load(&s->mask) != 0) {
-        store(&s->mask, load(&s->mask) | mask);
-        return;
+/* `s` is the section of the frame, or NO_SECTION. */
+static struct target look_at(const struct pmm *p, uint64_t s, uint64_t pfn)
+{
+    struct target at = { .runs = ALL, .wrong = ALL };
+
+    if (s == NO_SECTION || !atomic_load_explicit(&p->sections[s].open, memory_order_acquire)) {
+        return at;
     }
-    empty_slot(p, c, use);
-    if (old != b) {
-        set_owned(c, use, b);
-        if (old != NO_BLOCK) {
-            disown(p, old);
-        }
+    const struct section *sec = &p->sections[s];
+    const struct book *k = &p->books[s];
+    uint64_t w = pfn % SECTION_FRAMES / 64;
+    uint64_t i = w / BLOCK_WORDS;
+    at.b = s * SECTION_BLOCKS + i;
+    at.avail = &p->frames[s * SECTION_WORDS + w];
+    if ((load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & bit(i)) != 0) {
+        at.runs = sec->multi != NULL ? load(&sec->multi[w]) : 0;
+        at.wrong = at.runs | load(at.avail);
     }
-    set_slot(p, c, use, b, w, mask);
+    at.owner = load(&k->owned[i / 64]) & bit(i);
+    at.leaving = sec->leaving;
+    return at;
+}
+
+/* The slot that has the word of `first`, or GIVE if it can have it, for one frame of it, put in a
+ * turn that is not nested; NULL if none. */
+static struct slot *slot_for(struct pmm *p, struct pmm_cpu *c, uint64_t first,
+                             const struct target *at)
+{
+    struct slot *give = &c->slot[GIVE];
+
+    if (c->slot[TAKE].first == first) {
+        return &c->slot[TAKE];
+    }
+    if (give->first == first) {
+        return give;
+    }
+    if ((load(&give->mask) != 0 && c->last != first / 64) || load(hand_of(p, first)) != 0 ||
+        (at->owner != 0 && owned(c, TAKE) != at->b)) {
+        return NULL;
+    }
+    empty_slot(p, c, GIVE);
+    set_word(c, give, first, at->avail, at->runs);
+    mark(c, hand_of(p, first), first);
+    return give;
 }
 
 static _Noreturn __attribute__((noinline)) void blame_put(struct pmm *p, uint64_t pfn,
@@ -521,69 +636,43 @@ static _Noreturn __attribute__((noinline)) void blame_put(struct pmm *p, uint64_
  * The `count` frames of `mask`, of the word of `first`, come back, each given alone. False if it
  * takes a stop to put them (retired frames).
  *
- * A single one goes into the slot that has its block, even if that slot has to change its word.
- * Else they go into the plane; but who puts two frames of a block, one after the other, is likely
- * to go on so, and becomes its owner if it has none: then they are gathered, and a word costs what
- * a frame costs otherwise.
+ * They go into the plane. But who puts two frames of a word, one after the other, is likely to go
+ * on so: then they are gathered, and a word costs what a frame costs otherwise.
  */
 static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint64_t mask,
                        unsigned count, const void *site)
 {
     struct pmm_cpu *c = t->c;
-    uint64_t s = section_of(p, first);
+    struct target at = look_at(p, section_of(p, first), first);
 
-    if (s == NO_SECTION) {
-        blame_put(p, first + (unsigned)__builtin_ctzll(mask), site);
+    if (at.owner != 0 || is_marked(p, first)) {
+        at.wrong |= frames_in_hand(p, at.b, first);
     }
-    const struct section *sec = &p->sections[s];
-    const struct book *k = &p->books[s];
-    uint64_t w = first % SECTION_FRAMES / 64;
-    uint64_t i = w / BLOCK_WORDS;
-    uint64_t b = s * SECTION_BLOCKS + i;
-    const aword *avail = &p->frames[s * SECTION_WORDS + w];
-    bool has_owner = false;
-    uint64_t multi = ALL;
-    uint64_t wrong = ALL;
+    if ((at.wrong & mask) != 0) {
+        uint64_t pfn = first + (unsigned)__builtin_ctzll(at.wrong & mask);
 
-    if (atomic_load_explicit(&sec->open, memory_order_acquire) &&
-        (load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & bit(i)) != 0) {
-        multi = sec->multi != NULL ? load(&sec->multi[w]) : 0;
-        wrong = multi | load(avail);
-        has_owner = (load(&k->owned[i / 64]) & bit(i)) != 0;
-    }
-    if (has_owner) {
-        wrong |= frames_in_hand(p, b, first);
-    }
-    if ((wrong & mask) != 0) {
-        uint64_t pfn = first + (unsigned)__builtin_ctzll(wrong & mask);
-
-        if ((multi & bit(pfn)) == 0) {
+        if ((at.runs & bit(pfn)) == 0) {
             bad_put(pfn, 1, site, pfn, "is free already");
         }
         blame_put(p, pfn, site);
     }
-    if (sec->leaving) {
+    if (at.leaving) {
         return false;
     }
     if (count == 1 && !is_nested(t)) {
-        enum slot_use use = SLOTS;
+        struct slot *s = slot_for(p, c, first, &at);
 
-        if (b == owned(c, TAKE)) {
-            use = TAKE;
-        } else if (b == owned(c, GIVE) || (b == c->last && !has_owner && try_own(p, b))) {
-            use = GIVE;
-        }
-        if (use != SLOTS) {
-            give_slot(p, c, use, b, w % BLOCK_WORDS, mask);
+        if (s != NULL) {
+            store(&s->mask, load(&s->mask) | mask);
             forget_refusals(p);
             return true;
         }
-        c->last = b;
+        c->last = first / 64;
     }
-    uint64_t is_free = put_word(p, &c->taken, b, w % BLOCK_WORDS, mask, count, site);
+    uint64_t is_free = put_word(p, &c->taken, at.b, first % BLOCK_FRAMES / 64, mask, count, site);
     forget_refusals(p);
     if (is_free == ALL) {
-        merge_if_full(p, b);
+        merge_if_full(p, at.b);
     }
     return true;
 }
@@ -746,7 +835,7 @@ static bool put_run(struct pmm *p, const struct turn *t, uint64_t pfn, unsigned 
     if (!is_run(p, pfn, order) || p->sections[section_of(p, pfn)].leaving) {
         return false;
     }
-    uint64_t b = section_of(p, pfn) * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    uint64_t b = block_of(p, pfn);
     aword *multi = block_multi(p, b);
     clear_bits(&block_free(p, b)[off / 64], bit(off)); /* HEAD becomes BODY */
     FOR_WORDS(w, mask, off, order)
@@ -959,16 +1048,11 @@ static uint64_t get_once(struct pmm *p, unsigned order, unsigned flags)
 /* A frame known to hold zeros, if this processor has one. */
 static uint64_t get_zeroed(struct pmm *p)
 {
-    uint64_t pfn = NO_FRAME;
+    uint64_t pfn;
     struct turn t;
 
     begin_turn(p, &t);
-    struct slot *s = &t.c->slot[ZERO];
-    uint64_t mask = load(&s->mask);
-    if (mask != 0) {
-        store(&s->mask, mask & (mask - 1));
-        pfn = s->first + (unsigned)__builtin_ctzll(mask);
-    }
+    pfn = take_from_slot(&t.c->slot[ZERO]);
     end_turn(&t);
     return pfn;
 }
@@ -1049,6 +1133,7 @@ unsigned pmm_get_batch(struct pmm *p, pfn_t *pfns, unsigned n, unsigned flags)
             }
             pfns[got++] = pfn_make(pfn);
             if (!is_nested(&t)) {
+                got += empty_into(&t.c->slot[GIVE], &pfns[got], n - got);
                 got += empty_into(&t.c->slot[TAKE], &pfns[got], n - got);
             }
         }
@@ -1124,7 +1209,7 @@ void pmm_put(struct pmm *p, pfn_t base, unsigned order)
         return;
     }
     if (!hit_slot_put(c, &c->slot[TAKE], base.v) && !hit_slot_put(c, &c->slot[GIVE], base.v)) {
-        put_plane(p, c, base.v, __builtin_return_address(0));
+        put_loose(p, c, base.v, __builtin_return_address(0));
         return;
     }
     forget_refusals(p);
@@ -1218,7 +1303,7 @@ static bool zero_one(struct pmm *p, const struct turn *t)
     take_word(p, c, b, w, mask, 1);
     zero_frames(block_base(p, b) + w * 64 + (unsigned)__builtin_ctzll(mask), 1);
     if (has == 0) {
-        set_slot(p, c, ZERO, b, w, mask);
+        fill_slot(p, c, ZERO, b, w, mask);
     } else {
         store(&s->mask, has | mask);
     }

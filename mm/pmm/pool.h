@@ -77,19 +77,19 @@ struct book {
 
 /* Free frames of one word, in a processor's hands. */
 struct slot {
-    aword mask;             /* which of them; 0: nothing else in here counts */
-    _Atomic uint64_t first; /* number of the first frame of the word */
+    aword mask;             /* which of them */
+    _Atomic uint64_t first; /* number of the first frame of the word; NO_FRAME: the slot has none */
     const aword *free;      /* the word in the free plane */
     uint64_t runs;          /* frames that were in the second plane when the slot got the word */
     uint64_t lost;          /* of a SHAKEN hit: what the mask was when the slot was emptied */
 };
 
 enum slot_use {
-    TAKE, /* from which frames are taken */
-    GIVE, /* into which frames are put that come from one block, one after the other */
-    ZERO, /* frames that hold zeros */
+    TAKE, /* from which frames are taken, and put back into: in a block of ours */
+    ZERO, /* frames that hold zeros: in another */
+    GIVE, /* into which frames are put, and taken again, that are from a word of anybody's */
     SLOTS,
-    RUNS = SLOTS, /* no slot, only a block: where blocks of 2..256 frames are taken from */
+    RUNS = GIVE, /* no slot, only a block: where blocks of 2..256 frames are taken from */
     OWNED_BLOCKS
 };
 
@@ -112,18 +112,20 @@ struct pmm_cpu {
     struct slot slot[SLOTS];
 
     /* Read by other processors now and then. */
-    _Alignas(64) _Atomic uint64_t block[OWNED_BLOCKS]; /* or NO_BLOCK; slot[i] is in block[i] */
+    _Alignas(64) _Atomic uint64_t block[OWNED_BLOCKS]; /* or NO_BLOCK: of TAKE, ZERO, RUNS */
     _Atomic uint32_t moves;                            /* a slot has changed its word so often */
     /* Frames that this processor took out of the planes, less those put: in turns and in hits, as
      * one may come amid the other. */
     _Atomic int64_t taken, hit_taken;
 
-    uint64_t home;    /* (const) section index: where searches begin */
-    uint64_t cursor;  /* block index: the search for one in use goes on here */
-    uint64_t left;    /* frames to take until it begins at `home` again */
-    uint64_t swept;   /* blocks since then */
-    uint64_t runs;    /* block index: the same for blocks of 2..256 frames */
-    uint64_t last;    /* block of the last single frame put */
+    uint64_t home;   /* (const) section index: where searches begin */
+    uint64_t cursor; /* block index: the search for one in use goes on here */
+    uint64_t left;   /* frames to take until it begins at `home` again */
+    uint64_t swept;  /* blocks since then */
+    uint64_t runs;   /* block index: the same for blocks of 2..256 frames */
+    aword *hand;     /* the entry that GIVE has marked; `no_hand` if none */
+    aword no_hand;
+    uint64_t last;    /* number of the word into which the last single frame was put */
     aword *spot;      /* of a plane of whole blocks: the word from which the last was taken, */
     uint64_t spot_at; /* and the number of its first frame; NULL if it is not to be used again */
     _Atomic uint64_t refills;
@@ -147,6 +149,8 @@ struct pmm {
     struct section *sections; /* by number; the array is (const) */
     struct book *books;       /* one a section */
     aword *frames;            /* the free plane: SECTION_WORDS a section */
+    aword *hands;             /* words that GIVE slots have, where hand_of() says */
+    uint64_t hand_mask;       /* (const) entries there, less one */
 
     /* (const) The directory: dir[(number - dir_first) >> dir_shift] is the index of the first
      * section whose number is not below that of the entry. One entry more ends it. */
@@ -307,9 +311,9 @@ uint64_t range_ending_after(const struct pmm *p, uint64_t pfn);
 /* Index of the first section whose number is not below `number`; nsections if there is none. */
 uint64_t section_from(const struct pmm *p, uint64_t number);
 
-/* Index of the section that holds `pfn`; NO_SECTION if the pool has none there. O(1), but where
- * sections are so far apart that they share entries of the directory: O(log). */
-static inline uint64_t section_of(const struct pmm *p, uint64_t pfn)
+/* Index of the section that holds `pfn`, if it is the first that its entry of the directory stands
+ * for; else, or if the pool has none there, NO_SECTION. */
+static inline uint64_t section_first(const struct pmm *p, uint64_t pfn)
 {
     uint64_t number = pfn >> SECTION_SHIFT;
     uint64_t at = (number - p->dir_first) >> p->dir_shift; /* huge if below the first */
@@ -318,14 +322,27 @@ static inline uint64_t section_of(const struct pmm *p, uint64_t pfn)
         return NO_SECTION;
     }
     uint64_t s = p->dir[at]; /* exists: the last entry's is the last section */
-    if (p->sections[s].number == number) {
+    return p->sections[s].number == number ? s : NO_SECTION;
+}
+
+/* Index of the section that holds `pfn`; NO_SECTION if the pool has none there. O(1), but where
+ * sections are so far apart that they share entries of the directory: O(log). */
+static inline uint64_t section_of(const struct pmm *p, uint64_t pfn)
+{
+    uint64_t number = pfn >> SECTION_SHIFT;
+    uint64_t s = section_first(p, pfn);
+
+    if (s != NO_SECTION || p->dir_shift == 0) {
         return s;
-    }
-    if (p->dir_shift == 0) {
-        return NO_SECTION;
     }
     s = section_from(p, number);
     return s < p->nsections && p->sections[s].number == number ? s : NO_SECTION;
+}
+
+/* The block of a frame in a section of ours. */
+static inline uint64_t block_of(const struct pmm *p, uint64_t pfn)
+{
+    return section_of(p, pfn) * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
 }
 
 /* ---- operations (pmm.c) ---------------------------------------------------------------------- */
@@ -342,14 +359,24 @@ void put_block(struct pmm *p, uint64_t pfn, unsigned order, const void *site);
 uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use);
 
 /* Which frames of the word of `first`, of block `b`, are free, in the hands of processors? Only a
- * block with an owner has such. */
+ * block with an owner, or a word that is marked, has such. */
 uint64_t frames_in_hand(const struct pmm *p, uint64_t b, uint64_t first);
 
 static inline bool frame_is_in_hand(const struct pmm *p, uint64_t pfn)
 {
-    uint64_t b = section_of(p, pfn) * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    return (frames_in_hand(p, block_of(p, pfn), pfn & ~UINT64_C(63)) & bit(pfn)) != 0;
+}
 
-    return (frames_in_hand(p, b, pfn & ~UINT64_C(63)) & bit(pfn)) != 0;
+/* Where it says which word with this remainder is in a GIVE slot: its first frame, and bit 0; or 0.
+ */
+static inline aword *hand_of(const struct pmm *p, uint64_t first)
+{
+    return &p->hands[first / WORD_FRAMES & p->hand_mask];
+}
+
+static inline bool is_marked(const struct pmm *p, uint64_t first)
+{
+    return load(hand_of(p, first)) == (first | 1);
 }
 
 /* Frames left the planes, or came back (n < 0). */
@@ -424,6 +451,8 @@ void open_section(struct pmm *p, uint64_t s);
  * one with all frames free, or with those free that `free_words` says and the others IS_SINGLE.
  */
 void split_block(struct pmm *p, uint64_t b, const uint64_t *free_words);
+
+bool is_split(const struct pmm *p, uint64_t b);
 
 /* Become the owner of SPLIT block `b`; false if it has one or is no more SPLIT. */
 bool try_own(struct pmm *p, uint64_t b);

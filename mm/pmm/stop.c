@@ -33,8 +33,10 @@
 
 enum work empty_cache(struct pmm *p, struct pmm_cpu *c, enum work upon)
 {
-    for (unsigned i = 0; i < SLOTS && upon != SHAKEN; i++) {
-        c->slot[i].lost = empty_slot(p, c, (enum slot_use)i);
+    for (unsigned i = 0; i < SLOTS; i++) {
+        if (upon != SHAKEN || i == ZERO) { /* which hits leave alone */
+            c->slot[i].lost = empty_slot(p, c, (enum slot_use)i);
+        }
     }
     for (unsigned i = 0; i < OWNED_BLOCKS; i++) {
         uint64_t b = atomic_load_explicit(&c->block[i], memory_order_relaxed);
@@ -45,11 +47,12 @@ enum work empty_cache(struct pmm *p, struct pmm_cpu *c, enum work upon)
         }
     }
     if (upon == IDLE) {
-        c->last = NO_BLOCK;
+        c->last = NO_FRAME;
         return IDLE;
     }
-    if (c->last != NO_BLOCK) {
-        merge_if_full(p, c->last); /* the hit may have filled it just now */
+    if (c->last != NO_FRAME) {
+        merge_if_full(p,
+                      block_of(p, c->last * WORD_FRAMES)); /* the hit may have filled it just now */
     }
     return SHAKEN;
 }

@@ -855,8 +855,13 @@ static void test_caches(void **state)
     for (unsigned cpu = 0; cpu < CPUS; cpu++) {
         pmm_get_cpu_stats(f.p, cpu, &s);
         assert_int_equal(s.cached_frames, 0);
+    }
+    for (unsigned cpu = 0; cpu < CPUS; cpu++) {
         host_set_cpu(CPUS - 1 - cpu);
-        put(f.p, got[cpu], 0); /* by another than who took it */
+        put(f.p, got[cpu], 0); /* by another than who took it, who has it at hand then */
+        pmm_get_cpu_stats(f.p, CPUS - 1 - cpu, &s);
+        assert_int_equal(s.cached_frames, 1);
+        assert_true(is_free(f.p, got[cpu]));
         if (cpu % 2 == 0) {
             pmm_idle(f.p);
         }

@@ -711,6 +711,7 @@ DAMAGE(kin_after_held, set_block(p, LONG_FRAME + 12, false, true, true);)
 DAMAGE(tail_after_whole, set_block(p, LONG_FRAME + 12 + 512, true, false, false);)
 DAMAGE(owned, set_bit(book_at(p, SINGLE_FRAME)->owned, in_section(SINGLE_FRAME));)
 DAMAGE(full, split_up(p, WHOLE_FRAME);)
+DAMAGE(marked, store(&p->hands[p->hand_mask], WHOLE_FRAME | 1);)
 DAMAGE(total_drifts, p->total++;)
 DAMAGE(held_drifts, p->held--;)
 DAMAGE(records_drift, p->records += 8;)
@@ -799,6 +800,7 @@ static void test_damage(void **state)
         CASE("P5: ", tail_after_whole),
         CASE("P6: ", owned),
         CASE("P6: ", full),
+        CASE("P6: ", marked),
         CASE("P7: ", total_drifts),
         CASE("P7: ", held_drifts),
         CASE("P7: ", records_drift),
@@ -871,13 +873,21 @@ DAMAGE(slot_other_plane, p->cpus[0].slot[TAKE].free++;)
 DAMAGE(slot_no_block, p->cpus[0].block[TAKE] = NO_BLOCK;)
 DAMAGE(slot_other_block, p->cpus[0].block[TAKE] = p->cpus[0].block[RUNS];
        p->cpus[0].block[RUNS] = NO_BLOCK;)
-DAMAGE(block_too_far, p->cpus[0].block[GIVE] = p->nsections * SECTION_BLOCKS;)
-DAMAGE(block_closed, p->cpus[0].block[GIVE] = p->nsections * SECTION_BLOCKS - 1;)
-DAMAGE(block_twice, p->cpus[0].block[GIVE] = p->cpus[0].block[TAKE];)
+DAMAGE(block_too_far, p->cpus[0].block[RUNS] = p->nsections * SECTION_BLOCKS;)
+DAMAGE(block_closed, p->cpus[0].block[RUNS] = p->nsections * SECTION_BLOCKS - 1;)
+DAMAGE(block_twice, p->cpus[0].block[RUNS] = p->cpus[0].block[TAKE];)
 DAMAGE(block_not_owned, clear_bit(book_of(p, p->cpus[0].block[RUNS])->owned,
                                   p->cpus[0].block[RUNS] % SECTION_BLOCKS);)
 DAMAGE(block_not_split, clear_bit(book_of(p, p->cpus[0].block[TAKE])->split,
                                   p->cpus[0].block[TAKE] % SECTION_BLOCKS);)
+DAMAGE(give_is_free,
+       set_bits(&block_free(p,
+                            block_of(p, p->cpus[0].slot[GIVE].first))[p->cpus[0].slot[GIVE].first %
+                                                                      BLOCK_FRAMES / 64],
+                p->cpus[0].slot[GIVE].mask);)
+DAMAGE(give_is_run, p->cpus[0].slot[GIVE].runs = p->cpus[0].slot[GIVE].mask;)
+DAMAGE(give_nowhere, p->cpus[0].slot[GIVE].first = 0;)
+DAMAGE(give_other_plane, p->cpus[0].slot[GIVE].free++;)
 DAMAGE(block_is_held,
        set_bit(book_of(p, p->cpus[0].block[TAKE])->kin, p->cpus[0].block[TAKE] % SECTION_BLOCKS);)
 
@@ -891,6 +901,7 @@ static void test_damage_in_cache(void **state)
         CASE(cached_is_free), CASE(cached_is_body),   CASE(slot_elsewhere),  CASE(slot_other_plane),
         CASE(slot_no_block),  CASE(slot_other_block), CASE(block_too_far),   CASE(block_closed),
         CASE(block_twice),    CASE(block_not_owned),  CASE(block_not_split), CASE(block_is_held),
+        CASE(give_is_free),   CASE(give_is_run),      CASE(give_nowhere),    CASE(give_other_plane),
 #undef CASE
     };
 
@@ -902,7 +913,12 @@ static void test_damage_in_cache(void **state)
 
         assert_false(pfn_is_none(pmm_get(f.p, 3, 0)));
         assert_false(pfn_is_none(pmm_get(f.p, 0, 0)));
-        assert_true(f.p->cpus[0].slot[TAKE].mask != 0 && f.p->cpus[0].block[RUNS] != NO_BLOCK);
+        pfn_t early = pmm_get(f.p, 0, 0);
+        while (pmm_get(f.p, 0, 0).v / 64 == early.v / 64) { /* TAKE is to have another word */
+        }
+        pmm_put(f.p, early, 0);
+        assert_true(f.p->cpus[0].slot[TAKE].mask != 0 && f.p->cpus[0].slot[GIVE].mask != 0 &&
+                    f.p->cpus[0].block[RUNS] != NO_BLOCK);
         stops = f.p->stops;
         damages[i].plant(f.p);
         broken = pmm_check(f.p);

@@ -188,6 +188,31 @@ static void test_double_free_in_caches(void **state)
     }
 }
 
+/* One processor has a frame of a word in hand, another takes the rest of that word. */
+static void test_double_free_in_shared_word(void **state)
+{
+    static const struct part block[] = { { 8 * GiB, 512, GIVEN } };
+    struct fixture f;
+    pfn_t pfns[512];
+    uint64_t rest[2];
+
+    (void)state;
+    for (unsigned cpu = 0; cpu < 2; cpu++) { /* who puts it again */
+        open_pool(&f, block, 2);
+        assert_int_equal(pmm_get_batch(f.p, pfns, 512, 0), 512);
+        pmm_idle(f.p);
+        put(f.p, pfns[70].v, 0);
+        pmm_put_batch(f.p, &pfns[71], 2);
+        host_set_cpu(1);
+        rest[0] = get(f.p, 0);
+        rest[1] = get(f.p, 0);
+        assert_int_equal(rest[0], pfns[71].v);
+        assert_int_equal(rest[1], pfns[72].v);
+        host_set_cpu(cpu);
+        put_free_dies(&f, pfns[70].v);
+    }
+}
+
 static void test_batch_deaths(void **state)
 {
     static const struct {
@@ -288,6 +313,7 @@ int main(void)
         cmocka_unit_test(test_deaths),
         cmocka_unit_test(test_double_free),
         cmocka_unit_test(test_double_free_in_caches),
+        cmocka_unit_test(test_double_free_in_shared_word),
         cmocka_unit_test(test_batch_deaths),
         cmocka_unit_test(test_deaths_after_parts),
         cmocka_unit_test(test_deaths_of_bad_frames),
