@@ -80,8 +80,7 @@ def test_nmi_inside_firmware(boot):
     g.wait_text(r"^vendor ")
     for _ in range(1000):
         g.qmp("stop")
-        registers = g.qmp("human-monitor-command", **{"command-line": "info registers"})
-        if int(re.search(r"RIP=([0-9a-f]{16})", registers)[1], 16) < 1 << 63:
+        if int(re.search(r"RIP=([0-9a-f]{16})", g.hmp("info registers"))[1], 16) < 1 << 63:
             break
         g.qmp("cont")
         time.sleep(0.001)
