@@ -114,7 +114,9 @@ class Machine:
         nbytes = parse_size(self.mem)
         cpu = self.cpu
         if nbytes > (1 << DEFAULT_PHYS_BITS) // 2 and "phys-bits" not in cpu:
-            cpu += ",phys-bits=46"
+            # QEMU may put all but the lowest 2 GiB above 1 TiB, and the PCI window goes behind. No
+            # more than that: OVMF maps all there can be, 2 MiB an entry.
+            cpu += f",phys-bits={(nbytes - 1).bit_length() + 2}"
 
         # reserve=off: the host sets no memory aside, so a guest may have more than the host.
         cmd = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nic", "none",

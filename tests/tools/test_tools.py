@@ -430,7 +430,7 @@ def test_run_qemu_options():
     words = printed("--mem", "1T", "--disk", "nvme", "--machine", "pc", "--no-fb", "--icount",
                     "--smp", "2", "--", "-d", "int")
     assert f"memory-backend-ram,id=ram,size={1 << 40},reserve=off" in words
-    assert "max,phys-bits=46" in words
+    assert "max,phys-bits=42" in words
     assert "nvme,serial=plat,drive=disk,bootindex=0" in words
     assert words[words.index("-machine") + 1].startswith("pc,")
     assert "VGA" not in words
