@@ -56,8 +56,11 @@ def test_stale_key_twice(boot_bad):
 
 
 def test_stale_key_for_ever(boot_bad):
-    """Bounded, then a reset: with -no-reboot that ends QEMU."""
-    g = boot_bad("stale=0", mem="256M")
+    """Bounded, then a reset: with -no-reboot that ends QEMU.
+
+    The reset comes 2^35 ticks later, 256 of them an instruction here.
+    """
+    g = boot_bad("stale=0", mem="256M", icount="shift=8,sleep=off")
     assert g.wait_exit() == "guest-reset"
     assert "plat> " not in g.text
 

@@ -36,7 +36,7 @@ def walk(g, address):
 @pytest.mark.skipif(not IMAGE.exists(), reason="there is no debug build: make test makes it")
 def test_debug_build(boot):
     """Names are those of functions that call the pool, or of what they are inlined into."""
-    g = boot(image=IMAGE, mem="256M")
+    g = boot(image=IMAGE, mem="64M")
     g.wait_prompt()
     assert g.cmd("selftest pmm", timeout=300).endswith(" passed, 0 failed\n")
 
