@@ -146,6 +146,8 @@ UNIT   := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c
 STUB_LOGIC := $(filter-out efi/main.c efi/bytes.c efi/sbat.c,$(sort $(wildcard efi/*.c)))
 KLOGIC := $(addprefix kernel/lib/,badram.c console.c fmt.c fragdemo.c keys.c line.c log.c opts.c psf.c ramtest.c term.c)
 UNITSRC := $(MM) $(STUB_LOGIC) $(KLOGIC) $(filter-out tests/unit/test_%.c,$(sort $(wildcard tests/unit/*.c)))
+# For programs about the frame pool alone.
+POOLSRC := tests/unit/host_port.c $(filter mm/memmap/% mm/pmm/%,$(MM))
 HOSTCOM := $(COMMON) -D_GNU_SOURCE -Itests/unit -Iefi -Ikernel -fno-omit-frame-pointer
 
 define host_rules
@@ -154,16 +156,16 @@ $(B)/$(1)/%.o: %.c
 	@mkdir -p $$(@D)
 	$(Q)$(3) $(HOSTCOM) $(4) -c -o $$@ $$<
 
-$(B)/$(1)/test_%: $(B)/$(1)/tests/unit/test_%.o $(UNITSRC:%.c=$(B)/$(1)/%.o)
+$(B)/$(1)/test_%: $(B)/$(1)/tests/unit/test_%.o $(5:%.c=$(B)/$(1)/%.o)
 	$(Q)$(3) $(4) -o $$@ $$^ -lcmocka
 endef
 # Those further down call port_cpu(), as those who lift mm/ out may do.
 HINLINE := -DMM_PORT_INLINE='"../../tests/unit/host_inline.h"'
-$(eval $(call host_rules,clang,CLANG,$(CLANG),$(HINLINE) -fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code))
-$(eval $(call host_rules,gcc,GCC,$(GCC),$(HINLINE)))
-$(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH)))
+$(eval $(call host_rules,clang,CLANG,$(CLANG),$(HINLINE) -fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code,$(UNITSRC)))
+$(eval $(call host_rules,gcc,GCC,$(GCC),$(HINLINE),$(UNITSRC)))
+$(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH),$(POOLSRC)))
 # ThreadSanitizer, for the one program that has threads to speak of.
-$(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread))
+$(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread,$(POOLSRC)))
 .SECONDARY:
 
 UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug $(B)/tsan/test_pmm_threads
@@ -194,7 +196,7 @@ bench: all
 # Frame allocators side by side, by gcc and by clang, mm/ without sanitizers; ARGS="--so FILE --csv".
 $(eval $(call host_rules,bench/gcc,GCC,$(GCC),$(HINLINE)))
 $(eval $(call host_rules,bench/clang,CLANG,$(CLANG),$(HINLINE)))
-BENCHSRC := $(sort $(wildcard tests/bench/*.c)) tests/unit/host_port.c $(filter mm/memmap/% mm/pmm/%,$(MM))
+BENCHSRC := $(sort $(wildcard tests/bench/*.c)) $(POOLSRC)
 BENCHBIN := $(B)/bench/gcc/bench_frames $(B)/bench/clang/bench_frames
 
 $(BENCHBIN): %/bench_frames: $(addprefix %/,$(BENCHSRC:.c=.o))
