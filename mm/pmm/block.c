@@ -166,39 +166,55 @@ enum frame_is frame_is(const struct pmm *p, uint64_t pfn)
 
 /* ---- sections -------------------------------------------------------------------------------- */
 
-/* The part [off, end) of a section is in a range; block by block. */
-static void open_range(struct pmm *p, uint64_t s, uint64_t off, uint64_t end, bool is_free)
+/* Blocks [i, end) of a section that is being opened are FREE, all of them. */
+static void open_whole(struct book *k, uint64_t i, uint64_t end)
+{
+    for (; i < end; i = (i | 63) + 1) {
+        uint64_t mask = word_mask(i, end);
+
+        store(&k->split[i / 64], load(&k->split[i / 64]) & ~mask);
+        store(&k->kin[i / 64], load(&k->kin[i / 64]) & ~mask);
+        store(&k->whole[i / 64], load(&k->whole[i / 64]) | mask);
+    }
+}
+
+/* Frames [off, end), of one block, are free. */
+static void open_part(struct pmm *p, uint64_t s, uint64_t off, uint64_t end)
 {
     struct book *k = &p->books[s];
+    uint64_t i = off / BLOCK_FRAMES;
+    aword *avail = block_free(p, s * SECTION_BLOCKS + i);
+    aword *multi = block_multi(p, s * SECTION_BLOCKS + i);
 
-    for (uint64_t at = off; at < end;) {
-        uint64_t i = at / BLOCK_FRAMES;
-        uint64_t to = mm_min(end, (i + 1) * BLOCK_FRAMES);
-        uint64_t b = s * SECTION_BLOCKS + i;
-
-        if (!is_free) {
-            /* as it is: HELD */
-        } else if (to - at == BLOCK_FRAMES) {
-            clear_bit(k->split, i);
-            clear_bit(k->kin, i);
-            set_bit(k->whole, i);
-        } else {
-            aword *avail = block_free(p, b);
-            aword *multi = block_multi(p, b);
-
-            if (test_bit(k->kin, i)) { /* the first part of it that is free: all HELD so far */
-                for (unsigned w = 0; w < BLOCK_WORDS; w++) {
-                    store(&avail[w], ALL);
-                    store(&multi[w], ALL);
-                }
-                clear_bit(k->kin, i);
-                set_bit(k->some, i);
-            }
-            for (uint64_t f = at; f < to; f = (f | 63) + 1) {
-                clear_bits(&multi[f % BLOCK_FRAMES / 64], word_mask(f, to));
-            }
+    if (test_bit(k->kin, i)) { /* the first part of it that is free: all HELD so far */
+        for (unsigned w = 0; w < BLOCK_WORDS; w++) {
+            store(&avail[w], ALL);
+            store(&multi[w], ALL);
         }
-        at = to;
+        clear_bit(k->kin, i);
+        set_bit(k->some, i);
+    }
+    for (uint64_t f = off; f < end; f = (f | 63) + 1) {
+        clear_bits(&multi[f % BLOCK_FRAMES / 64], word_mask(f, end));
+    }
+}
+
+/* Frames [off, end) of a section are free. */
+static void open_range(struct pmm *p, uint64_t s, uint64_t off, uint64_t end)
+{
+    uint64_t from = mm_align_up(off, BLOCK_FRAMES);
+    uint64_t to = mm_align_down(end, BLOCK_FRAMES);
+
+    if (from > to) { /* both in one block */
+        open_part(p, s, off, end);
+        return;
+    }
+    if (off < from) {
+        open_part(p, s, off, from);
+    }
+    open_whole(&p->books[s], from / BLOCK_FRAMES, to / BLOCK_FRAMES);
+    if (to < end) {
+        open_part(p, s, to, end);
     }
 }
 
@@ -220,8 +236,9 @@ void open_section(struct pmm *p, uint64_t s)
         if (r->base >= base + SECTION_FRAMES) {
             break;
         }
-        open_range(p, s, mm_max(r->base, base) - base, mm_min(r->end - base, SECTION_FRAMES),
-                   r->free);
+        if (r->free) { /* else as it is: HELD */
+            open_range(p, s, mm_max(r->base, base) - base, mm_min(r->end - base, SECTION_FRAMES));
+        }
     }
     atomic_store_explicit(&p->sections[s].open, true, memory_order_release);
     if (!plane_is_empty(k->whole)) {

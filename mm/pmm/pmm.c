@@ -107,50 +107,75 @@ static void set_owned(struct pmm_cpu *c, unsigned use, uint64_t b)
     atomic_store_explicit(&c->block[use], b, memory_order_release);
 }
 
-static _Noreturn __attribute__((noinline)) void blame_word(const struct pmm *p, uint64_t b,
-                                                           uint64_t w, uint64_t mask, uint64_t was,
-                                                           const void *site)
-{
-    uint64_t first = block_base(p, b) + w * 64;
+/* A word of frames of an open section. */
+struct word {
+    uint64_t first; /* frame */
+    uint64_t b;     /* its block */
+    aword *avail;   /* in the free plane */
+    uint64_t runs;  /* what the second plane has of it */
+};
 
+static inline struct word word_at(const struct pmm *p, uint64_t s, uint64_t pfn)
+{
+    const aword *multi = p->sections[s].multi;
+    uint64_t w = pfn % SECTION_FRAMES / 64;
+
+    return (struct word){
+        .first = pfn & ~UINT64_C(63),
+        .b = s * SECTION_BLOCKS + w / BLOCK_WORDS,
+        .avail = &p->frames[s * SECTION_WORDS + w],
+        .runs = multi != NULL ? load(&multi[w]) : 0,
+    };
+}
+
+static _Noreturn __attribute__((noinline)) void blame_word(uint64_t first, uint64_t mask,
+                                                           uint64_t was, const void *site)
+{
     bad_put(first + (unsigned)__builtin_ctzll(mask), count_bits(mask), site,
             first + (unsigned)__builtin_ctzll(was & mask), "is free already");
 }
 
 /*
- * Put the `count` frames of `mask`, of word `w` of block `b`, into the plane, for who counts what
- * is `taken`. Returns what is free in the word then. (Pointers are made before they are used: an
- * atomic access has the compiler load all of *p anew.)
+ * Put the `count` frames of `mask` into the plane, for who counts what is `taken`; interrupts are
+ * off, or the caller merges the block if it says that the word is full. (Pointers are made before
+ * they are used: an atomic access has the compiler load all of *p anew.)
  */
-static inline uint64_t put_word(struct pmm *p, _Atomic int64_t *taken, uint64_t b, uint64_t w,
-                                uint64_t mask, unsigned count, const void *site)
+static inline bool put_bits(struct pmm *p, _Atomic int64_t *taken, const struct word *at,
+                            uint64_t mask, unsigned count, const void *site)
 {
-    aword *word = &block_free(p, b)[w];
-    aword *some = &book_of(p, b)->some[b % SECTION_BLOCKS / 64];
-    aword *sum = &p->some_free[b / SECTION_BLOCKS / 64];
-    uint64_t was = set_bits(word, mask);
+    aword *some = &book_of(p, at->b)->some[at->b % SECTION_BLOCKS / 64];
+    aword *sum = &p->some_free[at->b / SECTION_BLOCKS / 64];
+    uint64_t was = set_bits(at->avail, mask);
 
     if ((was & mask) != 0) {
-        blame_word(p, b, w, mask, was, site);
+        blame_word(at->first, mask, was, site);
     }
     count_taken(taken, -(int64_t)count);
-    want_bits(some, bit(b));
-    want_bits(sum, bit(b / SECTION_BLOCKS));
-    return was | mask;
+    want_bits(some, bit(at->b));
+    want_bits(sum, bit(at->b / SECTION_BLOCKS));
+    forget_refusals(p);
+    return (was | mask) == ALL;
+}
+
+static inline void put_word(struct pmm *p, _Atomic int64_t *taken, const struct word *at,
+                            uint64_t mask, unsigned count, const void *site)
+{
+    if (put_bits(p, taken, at, mask, count, site)) {
+        merge_if_full(p, at->b);
+    }
 }
 
 /* ---- slots ----------------------------------------------------------------------------------- */
 
 /* Give an empty slot a word. */
-static inline void set_word(struct pmm_cpu *c, struct slot *s, uint64_t first, const aword *avail,
-                            uint64_t runs)
+static inline void set_word(struct pmm_cpu *c, struct slot *s, const struct word *at)
 {
     /* For frames_in_hand(): who reads `moves` twice alike has read word and mask of one time. */
     atomic_store_explicit(&c->moves, atomic_load_explicit(&c->moves, memory_order_relaxed) + 1,
                           memory_order_release);
-    atomic_store_explicit(&s->first, first, memory_order_release);
-    s->free = avail;
-    s->runs = runs;
+    atomic_store_explicit(&s->first, at->first, memory_order_release);
+    s->free = at->avail;
+    s->runs = at->runs;
 }
 
 /* GIVE has the word of `first` from now on. Two that say so of one entry at one instant lose one of
@@ -169,13 +194,10 @@ uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use)
     uint64_t mask = load(&s->mask);
 
     if (mask != 0) {
-        uint64_t b = block_of(p, first);
+        struct word at = word_at(p, section_of(p, first), first);
 
         store(&s->mask, 0);
-        if (put_word(p, &c->taken, b, first % BLOCK_FRAMES / 64, mask, count_bits(mask), NULL) ==
-            ALL) {
-            merge_if_full(p, b);
-        }
+        put_word(p, &c->taken, &at, mask, count_bits(mask), NULL);
     }
     atomic_store_explicit(&s->first, NO_FRAME, memory_order_relaxed);
     if (use == GIVE) {
@@ -283,17 +305,27 @@ static inline bool hit_slot_put(struct pmm_cpu *c, struct slot *s, uint64_t pfn)
            (hit_slot(c, s, mask | bit(pfn)) || (s->lost & bit(pfn)) != 0);
 }
 
-/* Does block `i` of section `s`, to all appearances, hold frames that were given alone, are in no
- * hand if no mark says so, and are not to leave? */
-static inline bool is_plain(const struct pmm *p, uint64_t s, uint64_t i)
+/*
+ * Is `pfn` in a block that, to all appearances, holds frames that were given alone, are in no hand
+ * if no mark says so, and are not to leave? Then `at` is its word, and can be put into as it is. Of
+ * sections that share an entry of the directory, all but the first are not looked for here.
+ */
+static inline bool find_plain(const struct pmm *p, uint64_t pfn, struct word *at)
 {
-    const struct book *k = &p->books[s];
+    uint64_t s = section_first(p, pfn);
+    uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
 
-    return atomic_load_explicit(&p->sections[s].open, memory_order_acquire) &&
-           !p->sections[s].leaving &&
-           ((load(&k->split[i / 64]) & ~(load(&k->kin[i / 64]) | load(&k->owned[i / 64]))) >>
-                (i & 63) &
-            1) != 0;
+    if (s == NO_SECTION || !atomic_load_explicit(&p->sections[s].open, memory_order_acquire) ||
+        p->sections[s].leaving) {
+        return false;
+    }
+    const struct book *k = &p->books[s];
+    uint64_t not_plain = load(&k->kin[i / 64]) | load(&k->owned[i / 64]);
+    if (((load(&k->split[i / 64]) & ~not_plain) >> (i & 63) & 1) == 0) {
+        return false;
+    }
+    *at = word_at(p, s, pfn);
+    return true;
 }
 
 static void put_in_turn(struct pmm *p, struct pmm_cpu *c, uint64_t pfn, const void *site)
@@ -305,20 +337,21 @@ static void put_in_turn(struct pmm *p, struct pmm_cpu *c, uint64_t pfn, const vo
 /* Into the plane, as a hit, which it ends. Two of a word in a row take a turn: GIVE is to have the
  * word then (put_frames()). */
 static __attribute__((noinline)) void put_plane(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
-                                                uint64_t b, const void *site)
+                                                uint64_t s, const void *site)
 {
+    struct word at = word_at(p, s, pfn);
+
     if (c->last == pfn / 64) {
         put_in_turn(p, c, pfn, site);
         return;
     }
     c->last = pfn / 64; /* before: who shakes the hit merges the block */
-    if (put_word(p, &c->hit_taken, b, pfn % BLOCK_FRAMES / 64, bit(pfn), 1, site) == ALL) {
+    if (put_bits(p, &c->hit_taken, &at, bit(pfn), 1, site)) {
         uint64_t irq = port_irq_save(); /* no handler is to come upon a block half merged */
 
-        merge_if_full(p, b);
+        merge_if_full(p, at.b);
         port_irq_restore(irq);
     }
-    forget_refusals(p);
     end_hit(c);
 }
 
@@ -349,29 +382,22 @@ static __attribute__((noinline)) void give_shaken(struct pmm *p, struct pmm_cpu 
 static __attribute__((noinline)) void put_loose(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
                                                 const void *site)
 {
-    uint64_t s = section_first(p, pfn);
-    uint64_t w = pfn % SECTION_FRAMES / 64;
     uint64_t first = pfn & ~UINT64_C(63);
+    struct slot *give = &c->slot[GIVE];
     aword *hand = hand_of(p, first);
     uint64_t in_hand = load(hand);
+    struct word at;
 
-    if (s == NO_SECTION || in_hand == (first | 1) || !is_plain(p, s, w / BLOCK_WORDS)) {
-        put_in_turn(p, c, pfn, site);
-        return;
-    }
-    const aword *multi = p->sections[s].multi;
-    const aword *avail = &p->frames[s * SECTION_WORDS + w];
-    uint64_t runs = multi != NULL ? load(&multi[w]) : 0;
-    struct slot *give = &c->slot[GIVE];
-    if (((runs | load(avail)) >> (pfn & 63) & 1) != 0) {
+    if (!find_plain(p, pfn, &at) || ((at.runs | load(at.avail)) >> (pfn & 63) & 1) != 0 ||
+        in_hand == (first | 1)) {
         put_in_turn(p, c, pfn, site);
         return;
     }
     if ((in_hand | load(&give->mask)) != 0) {
-        put_plane(p, c, pfn, s * SECTION_BLOCKS + w / BLOCK_WORDS, site);
+        put_plane(p, c, pfn, at.b / SECTION_BLOCKS, site);
         return;
     }
-    set_word(c, give, first, avail, runs);
+    set_word(c, give, &at);
     mark(c, hand, first);
     if (!hit_slot(c, give, bit(pfn))) {
         give_shaken(p, c, pfn, site);
@@ -450,14 +476,13 @@ static inline void take_word(struct pmm *p, struct pmm_cpu *c, uint64_t b, uint6
     count_taken(&c->taken, count);
 }
 
-/* Let an empty slot have the frames of `mask`, of a block that this processor owns. */
-static void fill_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64_t b, uint64_t w,
+/* Let an empty slot have the frames of `mask`, of a word in a block that this processor owns. */
+static void fill_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint64_t first,
                       uint64_t mask)
 {
-    const aword *multi = block_multi(p, b);
+    struct word at = word_at(p, owned(c, use) / SECTION_BLOCKS, first);
 
-    set_word(c, &c->slot[use], block_base(p, b) + w * 64, &block_free(p, b)[w],
-             multi != NULL ? load(&multi[w]) : 0);
+    set_word(c, &c->slot[use], &at);
     store(&c->slot[use].mask, mask);
 }
 
@@ -491,7 +516,7 @@ static uint64_t take_from(struct pmm *p, struct pmm_cpu *c, uint64_t b, bool for
         c->left -= mm_min(c->left, count);
         bump(&c->refills);
         take_word(p, c, b, w, mask, count);
-        fill_slot(p, c, TAKE, b, w, mask & (mask - 1));
+        fill_slot(p, c, TAKE, base + w * 64, mask & (mask - 1));
         return pfn;
     }
     return NO_FRAME;
@@ -567,43 +592,39 @@ static uint64_t get_single(struct pmm *p, const struct turn *t)
     }
 }
 
-/* A word of frames, to put into. */
-struct target {
-    uint64_t b;
-    aword *avail;
-    uint64_t runs;  /* frames that the second plane has */
+/* The same, to be looked at in a turn. */
+struct word_state {
+    struct word at;
     uint64_t wrong; /* frames that were not given alone */
     uint64_t owner; /* not 0: frames of the block may be in hand */
     bool leaving;
 };
 
-/* `s` is the section of the frame, or NO_SECTION. */
-static struct target look_at(const struct pmm *p, uint64_t s, uint64_t pfn)
+static struct word_state look_at(const struct pmm *p, uint64_t first)
 {
-    struct target at = { .runs = ALL, .wrong = ALL };
+    struct word_state is = { .at.runs = ALL, .wrong = ALL };
+    uint64_t s = section_of(p, first);
 
     if (s == NO_SECTION || !atomic_load_explicit(&p->sections[s].open, memory_order_acquire)) {
-        return at;
+        return is;
     }
-    const struct section *sec = &p->sections[s];
     const struct book *k = &p->books[s];
-    uint64_t w = pfn % SECTION_FRAMES / 64;
-    uint64_t i = w / BLOCK_WORDS;
-    at.b = s * SECTION_BLOCKS + i;
-    at.avail = &p->frames[s * SECTION_WORDS + w];
+    is.at = word_at(p, s, first);
+    uint64_t i = is.at.b % SECTION_BLOCKS;
     if ((load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & bit(i)) != 0) {
-        at.runs = sec->multi != NULL ? load(&sec->multi[w]) : 0;
-        at.wrong = at.runs | load(at.avail);
+        is.wrong = is.at.runs | load(is.at.avail);
+    } else {
+        is.at.runs = ALL;
     }
-    at.owner = load(&k->owned[i / 64]) & bit(i);
-    at.leaving = sec->leaving;
-    return at;
+    is.owner = load(&k->owned[i / 64]) & bit(i);
+    is.leaving = p->sections[s].leaving;
+    return is;
 }
 
 /* The slot that has the word of `first`, or GIVE if it can have it, for one frame of it, put in a
  * turn that is not nested; NULL if none. */
 static struct slot *slot_for(struct pmm *p, struct pmm_cpu *c, uint64_t first,
-                             const struct target *at)
+                             const struct word_state *is)
 {
     struct slot *give = &c->slot[GIVE];
 
@@ -614,11 +635,11 @@ static struct slot *slot_for(struct pmm *p, struct pmm_cpu *c, uint64_t first,
         return give;
     }
     if ((load(&give->mask) != 0 && c->last != first / 64) || load(hand_of(p, first)) != 0 ||
-        (at->owner != 0 && owned(c, TAKE) != at->b)) {
+        (is->owner != 0 && owned(c, TAKE) != is->at.b)) {
         return NULL;
     }
     empty_slot(p, c, GIVE);
-    set_word(c, give, first, at->avail, at->runs);
+    set_word(c, give, &is->at);
     mark(c, hand_of(p, first), first);
     return give;
 }
@@ -643,24 +664,24 @@ static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint
                        unsigned count, const void *site)
 {
     struct pmm_cpu *c = t->c;
-    struct target at = look_at(p, section_of(p, first), first);
+    struct word_state is = look_at(p, first);
 
-    if (at.owner != 0 || is_marked(p, first)) {
-        at.wrong |= frames_in_hand(p, at.b, first);
+    if (is.owner != 0 || is_marked(p, first)) {
+        is.wrong |= frames_in_hand(p, is.at.b, first);
     }
-    if ((at.wrong & mask) != 0) {
-        uint64_t pfn = first + (unsigned)__builtin_ctzll(at.wrong & mask);
+    if ((is.wrong & mask) != 0) {
+        uint64_t pfn = first + (unsigned)__builtin_ctzll(is.wrong & mask);
 
-        if ((at.runs & bit(pfn)) == 0) {
+        if ((is.at.runs & bit(pfn)) == 0) {
             bad_put(pfn, 1, site, pfn, "is free already");
         }
         blame_put(p, pfn, site);
     }
-    if (at.leaving) {
+    if (is.leaving) {
         return false;
     }
     if (count == 1 && !is_nested(t)) {
-        struct slot *s = slot_for(p, c, first, &at);
+        struct slot *s = slot_for(p, c, first, &is);
 
         if (s != NULL) {
             store(&s->mask, load(&s->mask) | mask);
@@ -669,11 +690,7 @@ static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint
         }
         c->last = first / 64;
     }
-    uint64_t is_free = put_word(p, &c->taken, at.b, first % BLOCK_FRAMES / 64, mask, count, site);
-    forget_refusals(p);
-    if (is_free == ALL) {
-        merge_if_full(p, at.b);
-    }
+    put_word(p, &c->taken, &is.at, mask, count, site);
     return true;
 }
 
@@ -800,51 +817,53 @@ static uint64_t get_run(struct pmm *p, const struct turn *t, unsigned order, uin
     return block_base(p, b) + off;
 }
 
-/* Is [pfn, pfn + 2^order), of one block, one allocation? */
-static bool is_run(const struct pmm *p, uint64_t pfn, unsigned order)
+/* Are frames [off, off + 2^order) of SPLIT block `b` one allocation? */
+static bool is_run(const struct pmm *p, uint64_t b, uint64_t off, unsigned order)
 {
-    uint64_t s = section_of(p, pfn);
-    uint64_t off = pfn % BLOCK_FRAMES;
+    const aword *avail = block_free(p, b);
+    const aword *multi = block_multi(p, b);
+    uint64_t end = off + (UINT64_C(1) << order);
 
-    if (frame_is(p, pfn) != IS_HEAD || frame_is_body(p, pfn + (UINT64_C(1) << order))) {
-        return false;
-    }
-    uint64_t b = s * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
-    if (!test_bit(book_of(p, b)->split, b % SECTION_BLOCKS)) {
+    if (multi == NULL) {
         return false;
     }
     FOR_WORDS(w, mask, off, order)
     {
         uint64_t heads = w == off / 64 ? bit(off) : 0;
 
-        if ((load(&block_multi(p, b)[w]) & mask) != mask ||
-            (load(&block_free(p, b)[w]) & mask) != heads) {
+        if ((load(&multi[w]) & mask) != mask || (load(&avail[w]) & mask) != heads) {
             return false;
         }
     }
-    return true;
+    return end == BLOCK_FRAMES ? !frame_is_body(p, block_base(p, b) + end)
+                               : (load(&multi[end / 64]) & ~load(&avail[end / 64]) & bit(end)) == 0;
 }
 
 /* False if it takes a stop to put it, or to say what is wrong with it. */
 static bool put_run(struct pmm *p, const struct turn *t, uint64_t pfn, unsigned order,
                     const void *site)
 {
+    uint64_t s = section_of(p, pfn);
     uint64_t off = pfn % BLOCK_FRAMES;
-    uint64_t any = 0;
+    bool full = true;
 
-    if (!is_run(p, pfn, order) || p->sections[section_of(p, pfn)].leaving) {
+    if (s == NO_SECTION || !p->sections[s].open || p->sections[s].leaving) {
         return false;
     }
-    uint64_t b = block_of(p, pfn);
+    uint64_t b = s * SECTION_BLOCKS + pfn % SECTION_FRAMES / BLOCK_FRAMES;
+    if (!is_split(p, b) || !is_run(p, b, off, order)) {
+        return false;
+    }
     aword *multi = block_multi(p, b);
     clear_bits(&block_free(p, b)[off / 64], bit(off)); /* HEAD becomes BODY */
     FOR_WORDS(w, mask, off, order)
     {
+        struct word at = word_at(p, s, block_base(p, b) + w * 64);
+
         clear_bits(&multi[w], mask);
-        any |= ~put_word(p, &t->c->taken, b, w, mask, count_bits(mask), site);
+        full &= put_bits(p, &t->c->taken, &at, mask, count_bits(mask), site);
     }
-    forget_refusals(p);
-    if (any == 0) {
+    if (full) {
         merge_if_full(p, b);
     }
     return true;
@@ -879,9 +898,8 @@ static uint64_t get_whole(struct pmm *p, const struct turn *t)
 }
 
 /* The lowest whole block of the word that the last one came from, as a hit; NO_FRAME if it has
- * none.
- */
-static uint64_t hit_get_whole(struct pmm *p)
+ * none. */
+static inline uint64_t hit_get_whole(struct pmm *p)
 {
     struct pmm_cpu *c = this_cpu(p);
     uint64_t pfn = NO_FRAME;
@@ -889,8 +907,9 @@ static uint64_t hit_get_whole(struct pmm *p)
     if (!begin_hit(c)) {
         return NO_FRAME;
     }
-    uint64_t v = c->spot != NULL ? load(c->spot) : 0;
-    if (v != 0 && (clear_bits(c->spot, v & -v) & v & -v) != 0) {
+    aword *spot = c->spot;
+    uint64_t v = spot != NULL ? load(spot) : 0;
+    if (v != 0 && (clear_bits(spot, v & -v) & v & -v) != 0) {
         count_taken(&c->hit_taken, (int64_t)BLOCK_FRAMES);
         pfn = c->spot_at + (unsigned)__builtin_ctzll(v) * BLOCK_FRAMES;
     }
@@ -915,7 +934,7 @@ static inline bool goes_on(const struct pmm *p, uint64_t s, uint64_t i)
  * A block of 2 MiB that was given as such, put as a hit: what it changes is shared with other
  * processors anyway. False if it takes a stop to put it, or to say what is wrong with it.
  */
-static bool hit_put_whole(struct pmm *p, uint64_t pfn, const void *site)
+static inline bool hit_put_whole(struct pmm *p, uint64_t pfn, const void *site)
 {
     struct pmm_cpu *c = this_cpu(p);
     uint64_t s = section_of(p, pfn);
@@ -926,17 +945,17 @@ static bool hit_put_whole(struct pmm *p, uint64_t pfn, const void *site)
     const struct section *sec = &p->sections[s];
     uint64_t i = pfn % SECTION_FRAMES / BLOCK_FRAMES;
     struct book *k = &p->books[s];
+    aword *some = &p->some_whole[s / 64];
+    uint64_t other = load(&k->whole[i / 64]) | load(&k->split[i / 64]) | load(&k->kin[i / 64]);
     if (!atomic_load_explicit(&sec->open, memory_order_acquire) || sec->leaving ||
-        ((load(&k->whole[i / 64]) | load(&k->split[i / 64]) | load(&k->kin[i / 64])) & bit(i)) !=
-            0 ||
-        goes_on(p, s, i)) {
+        (other >> (i & 63) & 1) != 0 || goes_on(p, s, i)) {
         end_hit(c);
         return false;
     }
     if ((set_bits(&k->whole[i / 64], bit(i)) & bit(i)) != 0) {
         bad_put(pfn, BLOCK_FRAMES, site, pfn, "is free already");
     }
-    want_bit(p->some_whole, s);
+    want_bits(some, bit(s));
     count_taken(&c->hit_taken, -(int64_t)BLOCK_FRAMES);
     forget_refusals(p);
     end_hit(c);
@@ -1070,8 +1089,6 @@ __attribute__((noinline)) pfn_t get_block(struct pmm *p, unsigned order, unsigne
     if (order == 0 && (flags & PMM_ZERO) != 0) {
         pfn = get_zeroed(p);
         dirty = pfn == NO_FRAME;
-    } else if (order == BLOCK_SHIFT) {
-        pfn = hit_get_whole(p);
     }
     while (pfn == NO_FRAME) {
         pfn = get_once(p, order, flags);
@@ -1089,12 +1106,29 @@ __attribute__((noinline)) pfn_t get_block(struct pmm *p, unsigned order, unsigne
     return pfn_make(pfn);
 }
 
+/* All that is not a single frame, or no hit. */
+static __attribute__((noinline)) pfn_t get_other(struct pmm *p, unsigned order, unsigned flags,
+                                                 const void *site)
+{
+    uint64_t pfn = NO_FRAME;
+
+    if (order == BLOCK_SHIFT && (flags & PMM_ZERO) == 0 && p->reclaim == NULL) {
+        pfn = hit_get_whole(p); /* marks are seen in turns */
+    }
+    if (pfn == NO_FRAME) {
+        return get_block(p, order, flags, site);
+    }
+    note_site(p, pfn, BLOCK_FRAMES, site);
+    poison_get(p, pfn, BLOCK_FRAMES);
+    return pfn_make(pfn);
+}
+
 pfn_t pmm_get(struct pmm *p, unsigned order, unsigned flags)
 {
     uint64_t pfn = order == 0 && (flags & PMM_ZERO) == 0 ? hit_get(p) : NO_FRAME;
 
     if (pfn == NO_FRAME) {
-        return get_block(p, order, flags, __builtin_return_address(0));
+        return get_other(p, order, flags, __builtin_return_address(0));
     }
     note_site(p, pfn, 1, __builtin_return_address(0));
     poison_get(p, pfn, 1);
@@ -1185,9 +1219,6 @@ __attribute__((noinline)) void put_block(struct pmm *p, uint64_t pfn, unsigned o
     struct turn t;
 
     MM_ASSERT(order <= PMM_MAX_ORDER);
-    if (order == BLOCK_SHIFT && hit_put_whole(p, pfn, site)) {
-        return;
-    }
     begin_turn(p, &t);
     if (order == 0) {
         done = put_single(p, &t, pfn, site);
@@ -1200,12 +1231,20 @@ __attribute__((noinline)) void put_block(struct pmm *p, uint64_t pfn, unsigned o
     }
 }
 
+static __attribute__((noinline)) void put_other(struct pmm *p, uint64_t pfn, unsigned order,
+                                                const void *site)
+{
+    if (order != BLOCK_SHIFT || !hit_put_whole(p, pfn, site)) {
+        put_block(p, pfn, order, site);
+    }
+}
+
 void pmm_put(struct pmm *p, pfn_t base, unsigned order)
 {
     poison_put(p, base.v, order, __builtin_return_address(0));
     struct pmm_cpu *c = this_cpu(p);
     if (order != 0 || !begin_hit(c)) {
-        put_block(p, base.v, order, __builtin_return_address(0));
+        put_other(p, base.v, order, __builtin_return_address(0));
         return;
     }
     if (!hit_slot_put(c, &c->slot[TAKE], base.v) && !hit_slot_put(c, &c->slot[GIVE], base.v)) {
@@ -1224,6 +1263,7 @@ static unsigned put_word_of(struct pmm *p, const struct turn *t, const pfn_t *pf
     uint64_t first = n != 0 ? pfns[0].v & ~UINT64_C(63) : 0;
     uint64_t mask = 0;
     unsigned count = 0;
+    struct word at;
 
     while (count < n && (pfns[count].v & ~UINT64_C(63)) == first) {
         uint64_t m = bit(pfns[count].v);
@@ -1234,7 +1274,23 @@ static unsigned put_word_of(struct pmm *p, const struct turn *t, const pfn_t *pf
         mask |= m;
         count++;
     }
+    if (count != 0 && find_plain(p, first, &at) && ((at.runs | load(at.avail)) & mask) == 0 &&
+        !is_marked(p, first)) {
+        put_word(p, &t->c->taken, &at, mask, count, site); /* what comes below, in few steps */
+        return count;
+    }
     return count != 0 && put_frames(p, t, first, mask, count, site) ? count : 0;
+}
+
+/* The word of a frame, which is to be put, into the cache: all of a batch at a time, as one miss
+ * after the other would take longer. */
+static inline void fetch_word(const struct pmm *p, uint64_t pfn)
+{
+    uint64_t s = section_first(p, pfn);
+
+    if (s != NO_SECTION) {
+        __builtin_prefetch(&p->frames[s * SECTION_WORDS + pfn % SECTION_FRAMES / 64], 1);
+    }
 }
 
 void pmm_put_batch(struct pmm *p, const pfn_t *pfns, unsigned n)
@@ -1244,6 +1300,9 @@ void pmm_put_batch(struct pmm *p, const pfn_t *pfns, unsigned n)
     MM_ASSERT(n <= PMM_MAX_BATCH);
     for (unsigned i = 0; i < n; i++) {
         poison_put(p, pfns[i].v, 0, site);
+        if (i == 0 || pfns[i].v / 64 != pfns[i - 1].v / 64) {
+            fetch_word(p, pfns[i].v);
+        }
     }
     for (unsigned done = 0; done < n;) {
         unsigned count = 0;
@@ -1303,7 +1362,7 @@ static bool zero_one(struct pmm *p, const struct turn *t)
     take_word(p, c, b, w, mask, 1);
     zero_frames(block_base(p, b) + w * 64 + (unsigned)__builtin_ctzll(mask), 1);
     if (has == 0) {
-        fill_slot(p, c, ZERO, b, w, mask);
+        fill_slot(p, c, ZERO, block_base(p, b) + w * 64, mask);
     } else {
         store(&s->mask, has | mask);
     }
