@@ -168,10 +168,13 @@ MM_MUST_CHECK pfn_t pmm_get(struct pmm *p, unsigned order, unsigned flags);
 MM_MUST_CHECK unsigned pmm_get_batch(struct pmm *p, pfn_t *pfns, unsigned n, unsigned flags);
 
 /*
- * Take what `want` says, at the lowest place of those that Placement (above) prefers.
+ * Take what `want` says, at the lowest place of those that Placement (above) prefers; but a shape
+ * that pmm_get() knows (2^order frames, order at most 9, no more than their own alignment asked
+ * for, and no limit) comes from where pmm_get() takes it, and as fast.
  * Errors: MM_EINVAL (a count of 0, an alignment or a boundary out of range), and of those that
  * apply the first: MM_ENOMEM (fewer frames are free), MM_ELIMIT (there is a place, but not below
- * the limit), MM_EFRAG (enough frames are free, but nowhere in that shape).
+ * the limit), MM_EFRAG (enough frames are free, but nowhere in that shape). With PMM_QUICK nothing
+ * else than such shapes is looked for, and MM_EFRAG says only that none was found.
  */
 MM_MUST_CHECK mm_err_t pmm_get_range(struct pmm *p, const struct pmm_want *want, pfn_t *base);
 
