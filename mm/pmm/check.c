@@ -15,6 +15,7 @@
  *  P5  a frame that no range covers is not FREE and not given; a BODY frame follows a HEAD, a BODY
  *      frame or a GIVEN block, and a GIVEN block that is `kin` likewise
  *  P6  no block has an owner, none is full that is not whole, and no word is marked as in a hand
+ *      (but by a hit that an interrupt handler has come upon)
  *  P7  the counts are those of the frames: `total`, `held` and `records`, and the sum of `taken`;
  *      the planes that lie in frames of the pool lie in HELD ones, and are as many as `records`
  *  P8  if a bit of `none` is set, there is no free block of that order
@@ -85,14 +86,14 @@ static const char *check_slot(const struct pmm *p, const struct pmm_cpu *c, unsi
     }
     uint64_t b = block_of(p, slot->first);
     if ((i == GIVE ? !is_split(p, b) : b != c->block[i]) ||
-        slot->first != block_base(p, b) + w * WORD_FRAMES || slot->free != &block_free(p, b)[w]) {
+        slot->first != block_base(p, b) + w * WORD_FRAMES || slot->free != &block_free(p, b)[w] ||
+        (block_multi(p, b) != NULL && slot->multi != &block_multi(p, b)[w])) {
         return "P10: frames in a cache are not in a block that it owns";
     }
     if ((load(&block_free(p, b)[w]) & mask) != 0) {
         return "P10: a frame in a cache is free in the plane, too";
     }
-    if (((block_multi(p, b) != NULL ? load(&block_multi(p, b)[w]) : 0) & mask) != 0 ||
-        (slot->runs & mask) != 0) {
+    if ((load(slot->multi) & mask) != 0) {
         return "P10: a frame in a cache belongs to a larger allocation";
     }
     return NULL;
@@ -407,6 +408,9 @@ static const char *check_hands(const struct pmm *p)
 {
     uint64_t any = 0;
 
+    if (p->hit_waits || work_on(this_cpu(p)) != IDLE) { /* a hit may have marked its word late */
+        return NULL;
+    }
     for (uint64_t i = 0; i <= p->hand_mask; i++) {
         any |= load(&p->hands[i]);
     }

@@ -109,14 +109,15 @@ static void set_owned(struct pmm_cpu *c, unsigned use, uint64_t b)
 
 /* A word of frames of an open section. */
 struct word {
-    uint64_t first; /* frame */
-    uint64_t b;     /* its block */
-    aword *avail;   /* in the free plane */
-    uint64_t runs;  /* what the second plane has of it */
+    uint64_t first;     /* frame */
+    uint64_t b;         /* its block */
+    aword *avail;       /* in the free plane */
+    const aword *multi; /* in the second plane, or one of zeros */
 };
 
 static inline struct word word_at(const struct pmm *p, uint64_t s, uint64_t pfn)
 {
+    static const aword no_multi;
     const aword *multi = p->sections[s].multi;
     uint64_t w = pfn % SECTION_FRAMES / 64;
 
@@ -124,8 +125,16 @@ static inline struct word word_at(const struct pmm *p, uint64_t s, uint64_t pfn)
         .first = pfn & ~UINT64_C(63),
         .b = s * SECTION_BLOCKS + w / BLOCK_WORDS,
         .avail = &p->frames[s * SECTION_WORDS + w],
-        .runs = multi != NULL ? load(&multi[w]) : 0,
+        .multi = multi != NULL ? &multi[w] : &no_multi,
     };
+}
+
+/* Frames of the word that were not given alone. */
+static inline uint64_t not_single(const struct word *at)
+{
+    uint64_t multi = load(at->multi); /* before the free plane */
+
+    return multi | load(at->avail);
 }
 
 static _Noreturn __attribute__((noinline)) void blame_word(uint64_t first, uint64_t mask,
@@ -175,7 +184,7 @@ static inline void set_word(struct pmm_cpu *c, struct slot *s, const struct word
                           memory_order_release);
     atomic_store_explicit(&s->first, at->first, memory_order_release);
     s->free = at->avail;
-    s->runs = at->runs;
+    s->multi = at->multi;
 }
 
 /* GIVE has the word of `first` from now on. Two that say so of one entry at one instant lose one of
@@ -185,6 +194,12 @@ static inline void mark(struct pmm_cpu *c, aword *hand, uint64_t first)
     store(c->hand, 0);
     c->hand = hand;
     store(hand, first | 1);
+}
+
+static inline void unmark(struct pmm_cpu *c)
+{
+    store(c->hand, 0);
+    c->hand = &c->no_hand; /* the entry is anybody's now */
 }
 
 uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use)
@@ -201,7 +216,7 @@ uint64_t empty_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use)
     }
     atomic_store_explicit(&s->first, NO_FRAME, memory_order_relaxed);
     if (use == GIVE) {
-        store(c->hand, 0);
+        unmark(c);
     }
     return mask;
 }
@@ -301,7 +316,7 @@ static inline bool hit_slot_put(struct pmm_cpu *c, struct slot *s, uint64_t pfn)
         return false;
     }
     uint64_t mask = load(&s->mask);
-    return ((mask | s->runs | load(s->free)) & bit(pfn)) == 0 &&
+    return ((mask | load(s->multi) | load(s->free)) & bit(pfn)) == 0 &&
            (hit_slot(c, s, mask | bit(pfn)) || (s->lost & bit(pfn)) != 0);
 }
 
@@ -355,7 +370,7 @@ static __attribute__((noinline)) void put_plane(struct pmm *p, struct pmm_cpu *c
     end_hit(c);
 }
 
-/* GIVE was emptied while it got the word of `pfn`. */
+/* GIVE was emptied while it got the word of `pfn`, and that was marked before or after. */
 static __attribute__((noinline)) void give_shaken(struct pmm *p, struct pmm_cpu *c, uint64_t pfn,
                                                   const void *site)
 {
@@ -363,7 +378,8 @@ static __attribute__((noinline)) void give_shaken(struct pmm *p, struct pmm_cpu 
     bool done = (give->lost & bit(pfn)) != 0;
 
     atomic_store_explicit(&give->first, NO_FRAME, memory_order_relaxed);
-    store(c->hand, 0);
+    c->hand = hand_of(p, pfn);
+    unmark(c);
     if (done) {
         end_hit(c);
     } else {
@@ -388,7 +404,7 @@ static __attribute__((noinline)) void put_loose(struct pmm *p, struct pmm_cpu *c
     uint64_t in_hand = load(hand);
     struct word at;
 
-    if (!find_plain(p, pfn, &at) || ((at.runs | load(at.avail)) >> (pfn & 63) & 1) != 0 ||
+    if (!find_plain(p, pfn, &at) || (not_single(&at) >> (pfn & 63) & 1) != 0 ||
         in_hand == (first | 1)) {
         put_in_turn(p, c, pfn, site);
         return;
@@ -602,7 +618,7 @@ struct word_state {
 
 static struct word_state look_at(const struct pmm *p, uint64_t first)
 {
-    struct word_state is = { .at.runs = ALL, .wrong = ALL };
+    struct word_state is = { .wrong = ALL };
     uint64_t s = section_of(p, first);
 
     if (s == NO_SECTION || !atomic_load_explicit(&p->sections[s].open, memory_order_acquire)) {
@@ -612,9 +628,7 @@ static struct word_state look_at(const struct pmm *p, uint64_t first)
     is.at = word_at(p, s, first);
     uint64_t i = is.at.b % SECTION_BLOCKS;
     if ((load(&k->split[i / 64]) & ~load(&k->kin[i / 64]) & bit(i)) != 0) {
-        is.wrong = is.at.runs | load(is.at.avail);
-    } else {
-        is.at.runs = ALL;
+        is.wrong = not_single(&is.at);
     }
     is.owner = load(&k->owned[i / 64]) & bit(i);
     is.leaving = p->sections[s].leaving;
@@ -650,7 +664,7 @@ static _Noreturn __attribute__((noinline)) void blame_put(struct pmm *p, uint64_
     uint64_t culprit = pfn;
     const char *what = exact_blame(p, pfn, 1, true, &culprit);
 
-    bad_put(pfn, 1, site, culprit, what != NULL ? what : "has just changed hands");
+    bad_put(pfn, 1, site, culprit, what != NULL ? what : "is free already");
 }
 
 /*
@@ -672,9 +686,6 @@ static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint
     if ((is.wrong & mask) != 0) {
         uint64_t pfn = first + (unsigned)__builtin_ctzll(is.wrong & mask);
 
-        if ((is.at.runs & bit(pfn)) == 0) {
-            bad_put(pfn, 1, site, pfn, "is free already");
-        }
         blame_put(p, pfn, site);
     }
     if (is.leaving) {
@@ -1274,7 +1285,7 @@ static unsigned put_word_of(struct pmm *p, const struct turn *t, const pfn_t *pf
         mask |= m;
         count++;
     }
-    if (count != 0 && find_plain(p, first, &at) && ((at.runs | load(at.avail)) & mask) == 0 &&
+    if (count != 0 && find_plain(p, first, &at) && (not_single(&at) & mask) == 0 &&
         !is_marked(p, first)) {
         put_word(p, &t->c->taken, &at, mask, count, site); /* what comes below, in few steps */
         return count;

@@ -80,7 +80,7 @@ struct slot {
     aword mask;             /* which of them */
     _Atomic uint64_t first; /* number of the first frame of the word; NO_FRAME: the slot has none */
     const aword *free;      /* the word in the free plane */
-    uint64_t runs;          /* frames that were in the second plane when the slot got the word */
+    const aword *multi;     /* the word in the second plane, or one of zeros */
     uint64_t lost;          /* of a SHAKEN hit: what the mask was when the slot was emptied */
 };
 

@@ -885,7 +885,11 @@ DAMAGE(give_is_free,
                             block_of(p, p->cpus[0].slot[GIVE].first))[p->cpus[0].slot[GIVE].first %
                                                                       BLOCK_FRAMES / 64],
                 p->cpus[0].slot[GIVE].mask);)
-DAMAGE(give_is_run, p->cpus[0].slot[GIVE].runs = p->cpus[0].slot[GIVE].mask;)
+DAMAGE(give_is_run,
+       set_bits(&block_multi(p,
+                             block_of(p, p->cpus[0].slot[GIVE].first))[p->cpus[0].slot[GIVE].first %
+                                                                       BLOCK_FRAMES / 64],
+                p->cpus[0].slot[GIVE].mask);)
 DAMAGE(give_nowhere, p->cpus[0].slot[GIVE].first = 0;)
 DAMAGE(give_other_plane, p->cpus[0].slot[GIVE].free++;)
 DAMAGE(block_is_held,

@@ -4,6 +4,8 @@
  */
 #include "pmm_calls.h"
 
+#include "../../mm/pmm/pool.h"
+
 /* ---- who breaks the contract ----------------------------------------------------------------- */
 
 static const struct part death_parts[] = {
@@ -213,6 +215,57 @@ static void test_double_free_in_shared_word(void **state)
     }
 }
 
+/* Of a word that one processor has in hand another takes a run, which the first puts as a frame. */
+static void test_run_in_shared_word(void **state)
+{
+    static const struct part block[] = { { 8 * GiB, 512, GIVEN } };
+    struct fixture f;
+    pfn_t pfns[512];
+
+    (void)state;
+    open_pool(&f, block, 2);
+    assert_int_not_equal(get(f.p, 3), NO_BASE); /* there is a second plane from now on */
+    assert_int_equal(pmm_get_batch(f.p, pfns, 512, 0), 512 - 16);
+    pmm_idle(f.p);
+    put(f.p, pfns[70].v, 0);
+    uint64_t first = mm_align_up(pfns[70].v + 1, 8);
+    for (unsigned i = 0; i < 496; i++) {
+        if (pfns[i].v / 8 == first / 8) {
+            pmm_put_batch(f.p, &pfns[i], 1);
+        }
+    }
+    host_set_cpu(1);
+    assert_int_equal(get(f.p, 3), first);
+    host_set_cpu(0);
+    put_dies(&f, first + 1, 0, "is not the start of an allocation");
+}
+
+/* Two words that share an entry in the table of marks: one's mark is not the other's to remove. */
+static void test_double_free_with_shared_mark(void **state)
+{
+    static const struct part parts[] = { { 8 * GiB, 262144, GIVEN } };
+    struct fixture f;
+    uint64_t a, b, c;
+
+    (void)state;
+    open_pool(&f, parts, 3);
+    uint64_t apart = (f.p->hand_mask + 1) * 64;
+    a = 8 * GiB;
+    b = a + apart;
+    c = b + 64;
+    assert_int_equal(pmm_claim(f.p, pfn_make(a), 1), MM_OK);
+    assert_int_equal(pmm_claim(f.p, pfn_make(b), 1), MM_OK);
+    assert_int_equal(pmm_claim(f.p, pfn_make(c), 1), MM_OK);
+    put(f.p, a, 0);
+    pmm_idle(f.p);
+    host_set_cpu(1);
+    put(f.p, b, 0);
+    host_set_cpu(0);
+    put(f.p, c, 0);
+    host_set_cpu(2);
+    put_free_dies(&f, b);
+}
+
 static void test_batch_deaths(void **state)
 {
     static const struct {
@@ -314,6 +367,8 @@ int main(void)
         cmocka_unit_test(test_double_free),
         cmocka_unit_test(test_double_free_in_caches),
         cmocka_unit_test(test_double_free_in_shared_word),
+        cmocka_unit_test(test_run_in_shared_word),
+        cmocka_unit_test(test_double_free_with_shared_mark),
         cmocka_unit_test(test_batch_deaths),
         cmocka_unit_test(test_deaths_after_parts),
         cmocka_unit_test(test_deaths_of_bad_frames),
