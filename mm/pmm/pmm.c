@@ -177,10 +177,10 @@ static inline void put_word(struct pmm *p, _Atomic int64_t *taken, const struct 
 /* ---- slots ----------------------------------------------------------------------------------- */
 
 /* Give an empty slot a word. */
-static inline void set_word(struct pmm_cpu *c, struct slot *s, const struct word *at)
+static inline void set_word(struct slot *s, const struct word *at)
 {
     /* For frames_in_hand(): who reads `moves` twice alike has read word and mask of one time. */
-    atomic_store_explicit(&c->moves, atomic_load_explicit(&c->moves, memory_order_relaxed) + 1,
+    atomic_store_explicit(&s->moves, atomic_load_explicit(&s->moves, memory_order_relaxed) + 1,
                           memory_order_release);
     atomic_store_explicit(&s->first, at->first, memory_order_release);
     s->free = at->avail;
@@ -235,10 +235,10 @@ uint64_t frames_in_hand(const struct pmm *p, uint64_t b, uint64_t first)
             if (use == GIVE ? !marked : owned(c, use) != b) {
                 continue;
             }
-            uint32_t moves = atomic_load_explicit(&c->moves, memory_order_acquire);
+            uint32_t moves = atomic_load_explicit(&s->moves, memory_order_acquire);
             uint64_t mask = load(&s->mask); /* before `first`: it is written after */
             if (atomic_load_explicit(&s->first, memory_order_acquire) == first &&
-                atomic_load_explicit(&c->moves, memory_order_acquire) == moves) {
+                atomic_load_explicit(&s->moves, memory_order_acquire) == moves) {
                 in_hand |= mask;
             }
         }
@@ -413,7 +413,7 @@ static __attribute__((noinline)) void put_loose(struct pmm *p, struct pmm_cpu *c
         put_plane(p, c, pfn, at.b / SECTION_BLOCKS, site);
         return;
     }
-    set_word(c, give, &at);
+    set_word(give, &at);
     mark(c, hand, first);
     if (!hit_slot(c, give, bit(pfn))) {
         give_shaken(p, c, pfn, site);
@@ -498,7 +498,7 @@ static void fill_slot(struct pmm *p, struct pmm_cpu *c, enum slot_use use, uint6
 {
     struct word at = word_at(p, owned(c, use) / SECTION_BLOCKS, first);
 
-    set_word(c, &c->slot[use], &at);
+    set_word(&c->slot[use], &at);
     store(&c->slot[use].mask, mask);
 }
 
@@ -653,7 +653,7 @@ static struct slot *slot_for(struct pmm *p, struct pmm_cpu *c, uint64_t first,
         return NULL;
     }
     empty_slot(p, c, GIVE);
-    set_word(c, give, &is->at);
+    set_word(give, &is->at);
     mark(c, hand_of(p, first), first);
     return give;
 }
@@ -684,9 +684,7 @@ static bool put_frames(struct pmm *p, const struct turn *t, uint64_t first, uint
         is.wrong |= frames_in_hand(p, is.at.b, first);
     }
     if ((is.wrong & mask) != 0) {
-        uint64_t pfn = first + (unsigned)__builtin_ctzll(is.wrong & mask);
-
-        blame_put(p, pfn, site);
+        blame_put(p, first + (unsigned)__builtin_ctzll(is.wrong & mask), site);
     }
     if (is.leaving) {
         return false;

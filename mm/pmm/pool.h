@@ -82,6 +82,7 @@ struct slot {
     const aword *free;      /* the word in the free plane */
     const aword *multi;     /* the word in the second plane, or one of zeros */
     uint64_t lost;          /* of a SHAKEN hit: what the mask was when the slot was emptied */
+    _Atomic uint32_t moves; /* the slot has got another word so often */
 };
 
 enum slot_use {
@@ -113,7 +114,6 @@ struct pmm_cpu {
 
     /* Read by other processors now and then. */
     _Alignas(64) _Atomic uint64_t block[OWNED_BLOCKS]; /* or NO_BLOCK: of TAKE, ZERO, RUNS */
-    _Atomic uint32_t moves;                            /* a slot has changed its word so often */
     /* Frames that this processor took out of the planes, less those put: in turns and in hits, as
      * one may come amid the other. */
     _Atomic int64_t taken, hit_taken;
