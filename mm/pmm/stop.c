@@ -70,11 +70,12 @@ static bool take_parked(struct pmm_cpu *c, uint32_t *parked, enum work instead)
 
 static enum work unpark(struct pmm_cpu *c)
 {
-    uint32_t parked;
+    uint32_t parked = atomic_load_explicit(&c->parked, memory_order_relaxed);
 
-    do {
+    while (!take_parked(c, &parked, IDLE)) {
+        port_spin_hint();
         parked = atomic_load_explicit(&c->parked, memory_order_relaxed);
-    } while (!take_parked(c, &parked, IDLE));
+    }
     return (enum work)parked;
 }
 
