@@ -950,13 +950,17 @@ static void side_op(struct side *s);
 
 static void interrupt(void)
 {
-    side_op(&back);
+    if (rng_below(&back.rng, 8) == 0) {
+        pmm_idle(both_use); /* takes from under the foreground's hands what its cache holds */
+    } else {
+        side_op(&back);
+    }
 }
 
 static void step(void)
 {
     if (steps++ < MAX_STEPS) {
-        side_op(&back);
+        interrupt();
     }
 }
 

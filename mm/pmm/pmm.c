@@ -185,6 +185,7 @@ static inline void set_word(struct slot *s, const struct word *at)
     atomic_store_explicit(&s->first, at->first, memory_order_release);
     s->free = at->avail;
     s->multi = at->multi;
+    s->lost = 0; /* of this word: a hit that was shaken before may have come here */
 }
 
 /* GIVE has the word of `first` from now on. Two that say so of one entry at one instant lose one of
