@@ -44,8 +44,8 @@ enum efi_memory_type {
 };
 
 /*
- * Attribute bits, UEFI 2.10 7.2.3. UC to UCE, WP, RP, XP, RO and CPU_CRYPTO say what the memory can
- * be made to be, not what it is; the others are facts.
+ * Attribute bits, UEFI 2.10 7.2.3; HOT_PLUGGABLE came with 2.11. UC to UCE, WP, RP, XP, RO and
+ * CPU_CRYPTO say what the memory can be made to be, not what it is; the others are facts.
  */
 #define EFI_MA_UC            (UINT64_C(1) << 0)
 #define EFI_MA_WC            (UINT64_C(1) << 1)
@@ -61,6 +61,8 @@ enum efi_memory_type {
 #define EFI_MA_SP            (UINT64_C(1) << 18)
 #define EFI_MA_CPU_CRYPTO    (UINT64_C(1) << 19)
 #define EFI_MA_HOT_PLUGGABLE (UINT64_C(1) << 20)
+#define EFI_MA_ISA_MASK      UINT64_C(0x0ffff00000000000) /* for one architecture, if ISA_VALID */
+#define EFI_MA_ISA_VALID     (UINT64_C(1) << 62)
 #define EFI_MA_RUNTIME       (UINT64_C(1) << 63)
 
 /* What a region may be used for, least restrictive first: in an overlap the higher one wins. */
@@ -114,15 +116,19 @@ struct memmap_region {
     uint32_t desc; /* index of the descriptor, or MEMMAP_NODESC for a claim */
 };
 
-/* Something wrong with, or worth knowing about, the input. */
+/*
+ * Something wrong with, or worth knowing about, the input. Rule, text and severity are those of a
+ * line of the table in mm/maplint.h, which also says what comes of it and what to do.
+ */
 struct memmap_finding {
-    const char *rule; /* its short name, such as "M04" */
-    const char *what; /* what is wrong and what was done, one sentence without a full stop */
+    const char *rule;    /* its short name, such as "M04" */
+    const char *what;    /* what is wrong and what was done, one sentence without a full stop */
+    const char *subject; /* which of several things it is about: "FACS", "stack"; mostly NULL */
     uint32_t severity;
     uint32_t desc;  /* the descriptor, or MEMMAP_NODESC for the map as a whole */
     uint32_t other; /* the other descriptor of an overlap, or MEMMAP_NODESC */
     uint64_t base;  /* where, bytes; 0, 0 for the map as a whole */
-    uint64_t end;
+    uint64_t end;   /* >= base; UINT64_MAX also for the end of the address space */
 };
 
 struct memmap {
