@@ -22,6 +22,7 @@
 #ifndef MM_MAPLINT_H
 #define MM_MAPLINT_H
 
+#include "mm/mapfile.h"
 #include "mm/memmap.h"
 #include "mm/sink.h"
 
@@ -102,14 +103,6 @@ const char *maplint_severity_name(uint32_t severity);
 
 /* ---- the facts around a map ------------------------------------------------------------------ */
 
-enum maplint_arch {
-    MAPLINT_ARCH_UNKNOWN,
-    MAPLINT_ARCH_X86, /* IA-32 and x64 */
-    MAPLINT_ARCH_AARCH64,
-    MAPLINT_ARCH_RISCV64,
-    MAPLINT_ARCH_LOONGARCH64,
-};
-
 enum maplint_answer { MAPLINT_UNKNOWN, MAPLINT_NO, MAPLINT_YES };
 
 /* Bytes [base, base + nbytes); nbytes 0: not known. One that wraps is cut off at 2^64. */
@@ -123,13 +116,12 @@ struct maplint_range {
  * for the time of a call.
  */
 struct maplint_facts {
-    enum maplint_arch arch;
-    uint32_t phys_bits; /* width of a physical address as the CPU says; 0: not known */
+    enum mapfile_arch arch;
+    uint32_t phys_bits;  /* width of a physical address as the CPU says; 0: not known */
+    uint64_t attr_known; /* attribute bits that are firmware's, as in struct mapfile; 0: none is */
 
     /* YES: size, stride and version of the map are firmware's, not made up by an importer. */
     enum maplint_answer raw_is_firmware;
-    /* YES: the attributes are firmware's. A BIOS e820 map, for one, has none. */
-    enum maplint_answer attrs_are_firmware;
     /* YES: the VirtualStart fields are firmware's, read before SetVirtualAddressMap(). */
     enum maplint_answer virt_is_firmware;
     /* YES: the map key changed between two reads with no call in between that allocates or frees.
@@ -162,7 +154,7 @@ struct maplint_facts {
 
 /*
  * The caller sets `findings` and `max`, which may be 0; the rest is answer. When there are more
- * findings than room, the worst are kept. `count` counts all, also those that were lost.
+ * findings than room, those that come first in the order are kept. `count` counts the others, too.
  */
 struct maplint_result {
     struct memmap_finding *findings;
@@ -177,7 +169,7 @@ struct maplint_result {
  * order of the descriptors more than it must: errors first, then by address (a finding on the map
  * as a whole has address 0), end, rule, descriptor. What lies under a claim (memmap_claim) is not
  * looked at: lint first, claim later.
- * Findings that memmap_build() had to drop are counted as lost, at the severity "error".
+ * Findings that memmap_build() had to drop are counted as lost, but in no severity.
  * Cost: O((n + f) log(n + f)) in descriptors and findings, plus O(n) for every range in `facts`.
  */
 void maplint_run(struct maplint_result *out, const struct memmap *m,
