@@ -70,7 +70,6 @@ void json_key(struct json_writer *w, const char *key);
 void json_put_text(struct json_writer *w, const char *s);
 void json_put_bytes(struct json_writer *w, const char *s, size_t n); /* text of `n` bytes */
 void json_put_u64(struct json_writer *w, uint64_t v);
-void json_put_i64(struct json_writer *w, int64_t v);
 void json_put_bool(struct json_writer *w, bool v);
 void json_put_null(struct json_writer *w);
 
@@ -112,11 +111,11 @@ struct json_reader {
     size_t next; /* where the next token is looked for */
 
     /* The last token: */
-    size_t at;           /* offset of its first byte; of the damage after JSON_ERROR */
-    const char *raw;     /* KEY, TEXT: what is between the quotes, escapes and all */
-    size_t raw_bytes;    /* of it */
-    bool is_plain;       /* KEY, TEXT: there are no escapes in it */
-    const char *error;   /* after JSON_ERROR: what is wrong, a phrase; NULL before */
+    size_t at;         /* offset of its first byte; of the damage after JSON_ERROR */
+    const char *raw;   /* KEY, TEXT: what is between the quotes, escapes and all; NUMBER: itself */
+    size_t raw_bytes;  /* of it */
+    bool is_plain;     /* KEY, TEXT: there are no escapes in it */
+    const char *error; /* after JSON_ERROR: what is wrong, a phrase; NULL before */
     enum json_token now; /* what the last call returned */
 
     uint32_t depth;
@@ -155,9 +154,6 @@ MM_MUST_CHECK mm_err_t json_text(const struct json_reader *r, char *buf, size_t 
  * Errors: MM_EINVAL if it has a sign, a fraction or an exponent; MM_ELIMIT if it is too large.
  */
 MM_MUST_CHECK mm_err_t json_u64(const struct json_reader *r, uint64_t *v);
-
-/* The same with a sign: -2^63 to 2^63 - 1. */
-MM_MUST_CHECK mm_err_t json_i64(const struct json_reader *r, int64_t *v);
 
 /*
  * The last token, a TEXT of "0x" and 1 to 16 digits, as json_put_hex() writes it.
