@@ -29,11 +29,11 @@ enum mapsum_row {
     MAPSUM_ROWS
 };
 
-/* Each includes those before it. */
+/* When memory can be used: each stage includes those before it. */
 enum mapsum_when {
-    MAPSUM_NOW,        /* MEMMAP_FREE */
-    MAPSUM_AFTER_EXIT, /* and MEMMAP_FREE_AFTER_EXIT */
-    MAPSUM_AFTER_ACPI, /* and MEMMAP_FREE_AFTER_ACPI */
+    MAPSUM_NOW = MEMMAP_FREE,
+    MAPSUM_AFTER_EXIT = MEMMAP_FREE_AFTER_EXIT,
+    MAPSUM_AFTER_ACPI = MEMMAP_FREE_AFTER_ACPI,
     MAPSUM_WHENS
 };
 
@@ -81,9 +81,12 @@ struct mapsum_column {
     uint32_t strictest; /* the most restrictive kind in it: what `kind` alone would hide */
 };
 
+#define MAPSUM_MAX_COLUMNS 4096
+
 /*
- * Fill `columns` with `n` columns. Returns the bytes of memory that the bar stands for; if that is
- * 0, nothing was written, and there is nothing to show. O(regions + n * MEMMAP_KINDS).
+ * Fill `columns` with `n` columns, at most MAPSUM_MAX_COLUMNS. Returns the bytes of memory that the
+ * bar stands for; if that is 0, nothing was written, and there is nothing to show. O(regions + n *
+ * MEMMAP_KINDS).
  */
 uint64_t mapsum_bar(const struct memmap *m, struct mapsum_column *columns, uint32_t n);
 
