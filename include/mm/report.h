@@ -28,6 +28,7 @@
 #define MM_REPORT_H
 
 #include "mm/json.h"
+#include "mm/mapfile.h"
 #include "mm/mapsum.h"
 #include "mm/memmap.h"
 
@@ -64,6 +65,9 @@ struct report_capture {
     uint32_t known;
     uint32_t when;         /* enum report_when; no two captures of a report have the same */
     bool is_verbatim;      /* `raw` is what firmware gave, not made from a text */
+    bool is_whole;         /* nothing is missing for certain: struct mapfile.whole */
+    bool has_virtual;      /* the virtual addresses are firmware's: struct mapfile.virt_known */
+    uint64_t attr_known;   /* attribute bits that are firmware's: struct mapfile.attr_known */
     const char *origin;    /* in words: "GetMemoryMap()", "Linux log" */
     struct memmap_raw raw; /* any bytes, any stride; without descriptors if nbytes is 0 */
     const struct memmap_region *regions;
@@ -241,6 +245,7 @@ struct report {
     uint32_t minor;
     const char *plat;      /* version of the Plat that filled it in */
     bool with_identifiers; /* serial numbers and UUIDs are written; else they are left out */
+    uint32_t arch;         /* enum mapfile_arch */
     struct report_time time;
     struct report_firmware firmware;
     struct report_security security;
@@ -256,7 +261,7 @@ struct report {
     uint32_t ncaptures;
     struct report_capture captures[REPORT_MAX_CAPTURES];
     /* The findings are about the capture taken at `findings_when`, and name its descriptors. */
-    uint32_t findings_when; /* enum report_when */
+    uint32_t findings_when; /* enum report_when; REPORT_WHENS if there is no such capture */
     uint32_t nfindings;
     uint32_t lost_findings; /* found, but not kept */
     const struct memmap_finding *findings;
@@ -266,9 +271,9 @@ struct report {
 const struct report_capture *report_capture_at(const struct report *r, enum report_when when);
 
 /*
- * Write `r` as a JSON document. Values out of the ranges above are written as null, or as what they
- * are where the document has room for them: a report from hostile firmware is still a document.
- * Cost: O(what is written).
+ * Write `r` as a JSON document, ended by a line feed. What firmware said may be anything: a time
+ * that is none is written as null, all else as it is. What this header enumerates must be in its
+ * range. Cost: O(what is written).
  */
 void report_write(const struct report *r, const struct mm_sink *to, enum json_style style);
 
@@ -298,15 +303,16 @@ uint64_t report_storage_bytes(uint64_t nbytes);
 MM_MUST_CHECK mm_err_t report_read(struct report *r, const char *text, size_t nbytes, void *storage,
                                    uint64_t storage_bytes, struct report_error *err);
 
-/* "line 3, column 17 (byte 240): pages: a whole number is missing", without a line feed. */
+/* "line 3, column 17 (byte 240): pages: no whole number", without a line feed. */
 void report_put_error(const struct mm_sink *to, const struct report_error *err);
 
 /* ---- tables of a map ------------------------------------------------------------------------- */
 
 /*
  * The whole descriptors of `raw`, one a line: as CSV (RFC 4180, but lines end in a line feed alone)
- * with a line of names first, or as JSON Lines with these names as keys. docs/report.md explains
- * the columns; `end` is empty, or null, where it does not fit into 64 bits.
+ * with a line of names first, or as JSON Lines, each line as an element of `descriptors` in a
+ * report. docs/report.md explains the columns; `end` is empty, or null, where it does not fit into
+ * 64 bits.
  */
 void report_put_csv(const struct mm_sink *to, const struct memmap_raw *raw);
 void report_put_jsonl(const struct mm_sink *to, const struct memmap_raw *raw);
