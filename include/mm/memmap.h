@@ -197,6 +197,12 @@ uint64_t memmap_total(const struct memmap *m, enum memmap_kind kind);
 /* Is memory of this kind RAM that the direct map covers: free, free after something, or ours? */
 bool memmap_kind_is_direct(enum memmap_kind kind);
 
+/*
+ * Does UEFI type `type` name RAM that is free or in use? Not so reserved address space, devices,
+ * memory with errors and memory that has not been accepted yet.
+ */
+bool memmap_type_is_ram(uint32_t type);
+
 /* One past the last byte of the highest region that is in the direct map; 0 if there is none. */
 uint64_t memmap_direct_end(const struct memmap *m);
 

@@ -36,6 +36,7 @@
  */
 #include "mm/memmap.h"
 
+#include "mm/maplint.h"
 #include "mm/port.h"
 
 #define MIN_STRIDE   sizeof(struct efi_memory_descriptor)
@@ -82,10 +83,11 @@ static bool kind_is_usable_ram(uint32_t kind)
 
 /* ---- findings -------------------------------------------------------------------------------- */
 
-static void add_finding(struct memmap *m, uint32_t desc, uint32_t other, const char *rule,
-                        enum memmap_severity severity, const char *what, uint64_t base,
-                        uint64_t end)
+static void add_finding(struct memmap *m, enum maplint_id id, uint32_t desc, uint32_t other,
+                        uint64_t base, uint64_t end)
 {
+    const struct maplint_rule *rule = &maplint_rules[id];
+
     if (m->nfindings == m->max_findings) {
         if (m->lost_findings != UINT32_MAX) {
             m->lost_findings++;
@@ -93,9 +95,9 @@ static void add_finding(struct memmap *m, uint32_t desc, uint32_t other, const c
         return;
     }
     m->findings[m->nfindings++] = (struct memmap_finding){
-        .rule = rule,
-        .what = what,
-        .severity = severity,
+        .rule = rule->id,
+        .what = rule->what,
+        .severity = rule->severity,
         .desc = desc,
         .other = other,
         .base = base,
@@ -103,10 +105,15 @@ static void add_finding(struct memmap *m, uint32_t desc, uint32_t other, const c
     };
 }
 
-static void find_in_map(struct memmap *m, const char *rule, enum memmap_severity severity,
-                        const char *what)
+static void find_in_map(struct memmap *m, enum maplint_id id)
 {
-    add_finding(m, MEMMAP_NODESC, MEMMAP_NODESC, rule, severity, what, 0, 0);
+    add_finding(m, id, MEMMAP_NODESC, MEMMAP_NODESC, 0, 0);
+}
+
+static void find_in_desc(struct memmap *m, enum maplint_id id, uint32_t desc, uint64_t base,
+                         uint64_t end)
+{
+    add_finding(m, id, desc, MEMMAP_NODESC, base, end);
 }
 
 /* ---- descriptors to spans -------------------------------------------------------------------- */
@@ -128,33 +135,20 @@ static void judge_class(struct memmap *m, uint32_t i, const struct efi_memory_de
     uint64_t base = d->physical_start;
     uint64_t end = last == UINT64_MAX ? last : last + 1;
     bool runtime = (d->attribute & EFI_MA_RUNTIME) != 0;
-    const char *rule = NULL;
-    const char *what = NULL;
-    enum memmap_severity severity = MEMMAP_WARN;
 
     if (d->type >= EFI_MT_OEM_FIRST) {
-        rule = "M13";
-        what = "a type of the OEM's or of an OS loader's making; kept reserved";
+        find_in_desc(m, MAPLINT_M13, i, base, end);
     } else if (d->type > EFI_MT_UNACCEPTED) {
-        rule = "M12";
-        what = "a type that UEFI does not define; kept reserved";
-        severity = MEMMAP_ERROR;
-    } else if (memmap_kind_of(d->type, d->attribute) == MEMMAP_RESERVED &&
-               d->type != EFI_MT_RESERVED) {
-        rule = "M18";
-        what = "RAM that cannot be cached write-back; kept reserved";
-    }
-    if (rule != NULL) {
-        add_finding(m, i, MEMMAP_NODESC, rule, severity, what, base, end);
+        find_in_desc(m, MAPLINT_M12, i, base, end);
+    } else if (memmap_type_is_ram(d->type) && (d->attribute & EFI_MA_WB) == 0) {
+        find_in_desc(m, MAPLINT_M18, i, base, end);
     }
 
     switch (d->type) {
     case EFI_MT_RUNTIME_CODE:
     case EFI_MT_RUNTIME_DATA:
         if (!runtime) {
-            add_finding(m, i, MEMMAP_NODESC, "M14", MEMMAP_ERROR,
-                        "runtime services memory without the RUNTIME attribute; kept for firmware",
-                        base, end);
+            find_in_desc(m, MAPLINT_M14, i, base, end);
         }
         break;
     case EFI_MT_MMIO:
@@ -163,15 +157,12 @@ static void judge_class(struct memmap *m, uint32_t i, const struct efi_memory_de
         break;
     case EFI_MT_RESERVED:
         if (runtime) {
-            add_finding(m, i, MEMMAP_NODESC, "M16", MEMMAP_WARN,
-                        "reserved memory with the RUNTIME attribute; kept reserved", base, end);
+            find_in_desc(m, MAPLINT_M16, i, base, end);
         }
         break;
     default:
         if (runtime) {
-            add_finding(m, i, MEMMAP_NODESC, "M15", MEMMAP_ERROR,
-                        "the RUNTIME attribute on a type that cannot have it; kept for firmware",
-                        base, end);
+            find_in_desc(m, MAPLINT_M15, i, base, end);
         }
         break;
     }
@@ -185,18 +176,16 @@ static bool span_of_desc(struct memmap *m, uint32_t i, struct span *s)
     uint64_t last = 0;
 
     if (d.number_of_pages == 0) {
-        add_finding(m, i, MEMMAP_NODESC, "M04", MEMMAP_ERROR, "no pages; left out", start, start);
+        find_in_desc(m, MAPLINT_M04, i, start, start);
         return false;
     }
     if (!desc_last(&d, &last)) {
-        add_finding(m, i, MEMMAP_NODESC, "M05", MEMMAP_ERROR, "runs past 2^64; left out", start,
-                    UINT64_MAX);
+        find_in_desc(m, MAPLINT_M05, i, start, UINT64_MAX);
         return false;
     }
     judge_class(m, i, &d, last);
     if (last >= TOP_PAGE) {
-        add_finding(m, i, MEMMAP_NODESC, "M05", MEMMAP_WARN,
-                    "reaches the last page below 2^64; that page is left out", start, UINT64_MAX);
+        find_in_desc(m, MAPLINT_M39, i, start, UINT64_MAX);
         last = TOP_PAGE - 1;
         if (start > last) {
             return false;
@@ -205,17 +194,13 @@ static bool span_of_desc(struct memmap *m, uint32_t i, struct span *s)
 
     s->kind = memmap_kind_of(d.type, d.attribute);
     s->desc = i;
-    if (mm_is_aligned(start, MM_PAGE_SIZE)) {
-        s->base = start;
-        s->end = last + 1;
-    } else if (kind_is_usable_ram(s->kind)) {
-        add_finding(m, i, MEMMAP_NODESC, "M07", MEMMAP_ERROR,
-                    "does not start at a page; rounded inwards", start, last + 1);
+    if (!mm_is_aligned(start, MM_PAGE_SIZE)) {
+        find_in_desc(m, MAPLINT_M07, i, start, last + 1);
+    }
+    if (kind_is_usable_ram(s->kind)) {
         s->base = mm_align_up(start, MM_PAGE_SIZE);
         s->end = mm_align_down(last + 1, MM_PAGE_SIZE);
     } else {
-        add_finding(m, i, MEMMAP_NODESC, "M07", MEMMAP_ERROR,
-                    "does not start at a page; rounded outwards", start, last + 1);
         s->base = mm_align_down(start, MM_PAGE_SIZE);
         s->end = mm_align_up(last + 1, MM_PAGE_SIZE);
     }
@@ -333,9 +318,7 @@ static void report_overlaps(struct memmap *m, const struct span *spans, uint32_t
 
             /* Two that merely share a page, because each was rounded outwards, do not overlap. */
             if (base <= last) {
-                add_finding(m, s->desc, reach->desc, "M08", MEMMAP_ERROR,
-                            "overlaps another descriptor; the more restrictive kind wins", base,
-                            last + 1);
+                add_finding(m, MAPLINT_M08, s->desc, reach->desc, base, last + 1);
             }
         }
         if (s->end > reach->end) {
@@ -473,18 +456,14 @@ mm_err_t memmap_build(struct memmap *m, const struct memmap_raw *raw, void *stor
     };
     m->findings = (struct memmap_finding *)(m->regions + 2 * (uint64_t)m->max_regions);
     if (!strideable) {
-        find_in_map(m, "M01", MEMMAP_ERROR,
-                    "descriptor size below 40 or no multiple of 8; the map cannot be read");
+        find_in_map(m, MAPLINT_M01);
         return MM_OK;
     }
-    if (raw->nbytes == 0) {
-        find_in_map(m, "M02", MEMMAP_ERROR, "the map is empty");
-    } else if (raw->nbytes % raw->stride != 0) {
-        find_in_map(m, "M02", MEMMAP_ERROR,
-                    "map size is no multiple of the descriptor size; the rest is left out");
+    if (raw->nbytes == 0 || raw->nbytes % raw->stride != 0) {
+        find_in_map(m, MAPLINT_M02);
     }
     if (raw->version != 1) {
-        find_in_map(m, "M03", MEMMAP_WARN, "descriptor version is not 1; read as if it were");
+        find_in_map(m, MAPLINT_M03);
     }
 
     struct span *spans = (struct span *)(m->regions + m->max_regions);
@@ -500,7 +479,7 @@ mm_err_t memmap_build(struct memmap *m, const struct memmap_raw *raw, void *stor
         }
     }
     if (!sorted) {
-        find_in_map(m, "M09", MEMMAP_INFO, "the map is not sorted by address; sorted");
+        find_in_map(m, MAPLINT_M09);
         spans = sort_by_base(spans, sort_room, n);
     }
     report_overlaps(m, spans, n);
@@ -595,6 +574,12 @@ uint64_t memmap_total(const struct memmap *m, enum memmap_kind kind)
 bool memmap_kind_is_direct(enum memmap_kind kind)
 {
     return kind <= MEMMAP_FREE_AFTER_ACPI || kind == MEMMAP_KERNEL;
+}
+
+bool memmap_type_is_ram(uint32_t type)
+{
+    return (type >= EFI_MT_LOADER_CODE && type <= EFI_MT_CONVENTIONAL) ||
+           type == EFI_MT_ACPI_RECLAIM || type == EFI_MT_ACPI_NVS || type == EFI_MT_PERSISTENT;
 }
 
 uint64_t memmap_direct_end(const struct memmap *m)
