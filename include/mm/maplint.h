@@ -181,8 +181,8 @@ void maplint_run(struct maplint_result *out, const struct memmap *m,
  * a finding are MEMMAP_NODESC; its subject says which map has the range. Order, room and cost as
  * above; both maps must be without claims.
  */
-void maplint_compare(struct maplint_result *out, const struct memmap *before,
-                     const struct memmap *after);
+void maplint_compare(struct maplint_result *out, const struct memmap *first,
+                     const struct memmap *second);
 
 /* ---- saying it ------------------------------------------------------------------------------- */
 

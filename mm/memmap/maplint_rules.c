@@ -532,7 +532,7 @@ void maplint_put_finding(const struct mm_sink *to, const struct memmap_finding *
         mm_put_hex(to, f->base, 1);
         if (f->end > f->base) {
             mm_put_str(to, "-");
-            mm_put_hex(to, f->end - 1, 1);
+            mm_put_hex(to, f->end == UINT64_MAX ? f->end : f->end - 1, 1);
         }
     }
     if (f->desc != MEMMAP_NODESC) {
