@@ -146,9 +146,17 @@ struct maplint_facts {
     const struct maplint_range *framebuffers;
     uint32_t nframebuffers;
 
-    const void *mat;    /* the Memory Attributes Table, any bytes; NULL: none, or not known */
-    uint64_t mat_bytes; /* readable bytes at `mat` */
+    /*
+     * The Memory Attributes Table, see maplint_set_mat(): its entries, any bytes, as far as they
+     * can be read, with the stride and version of its header; `bytes` NULL: there is none, or it
+     * is not known. `mat_count` is what the header gives as their number.
+     */
+    struct memmap_raw mat;
+    uint32_t mat_count;
 };
+
+/* The Memory Attributes Table as it lies in memory: `nbytes` can be read at `table`, not NULL. */
+void maplint_set_mat(struct maplint_facts *facts, const void *table, uint64_t nbytes);
 
 /* ---- running them ---------------------------------------------------------------------------- */
 

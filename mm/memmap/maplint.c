@@ -565,15 +565,23 @@ static bool in_one_descriptor(const struct memmap *m, uint64_t base, uint64_t en
     return desc_end(&d, &desc_ends) && d.physical_start <= base && end <= desc_ends;
 }
 
+static struct efi_memory_descriptor mat_desc(const struct lint *l, uint32_t i)
+{
+    const struct memmap_raw *mat = &l->facts->mat;
+    struct efi_memory_descriptor d;
+
+    __builtin_memcpy(&d, (const unsigned char *)mat->bytes + i * mat->stride, sizeof(d));
+    return d;
+}
+
 /* False if the entries cannot be walked in order. */
 static bool judge_mat_entries(struct lint *l)
 {
-    const void *mat = l->facts->mat;
     uint64_t done = 0; /* end of the entries so far */
     bool sound = true;
 
-    for (uint32_t i = 0; i < mat_count(mat); i++) {
-        struct efi_memory_descriptor d = mat_entry(mat, i);
+    for (uint32_t i = 0; i < l->facts->mat_count; i++) {
+        struct efi_memory_descriptor d = mat_desc(l, i);
         uint64_t base = d.physical_start;
         uint64_t end = 0;
         uint32_t desc = 0;
@@ -602,8 +610,6 @@ static bool judge_mat_entries(struct lint *l)
 /* Entries in order meet regions in order: each region is named from end to end, or not at all. */
 static void judge_mat_cover(struct lint *l)
 {
-    const void *mat = l->facts->mat;
-    uint32_t count = mat_count(mat);
     uint32_t k = 0; /* the first entry that does not end before the region */
 
     for (uint32_t i = 0; i < l->m->nregions; i++) {
@@ -613,8 +619,8 @@ static void judge_mat_cover(struct lint *l)
         if (!is_mat_type(r->type) || r->desc == MEMMAP_NODESC) {
             continue;
         }
-        for (; k < count; k++) {
-            struct efi_memory_descriptor d = mat_entry(mat, k);
+        for (; k < l->facts->mat_count; k++) {
+            struct efi_memory_descriptor d = mat_desc(l, k);
             uint64_t end = 0;
 
             if (!is_mat_type(d.type) || !desc_end(&d, &end) || end <= r->base) {
@@ -635,21 +641,20 @@ static void judge_mat_cover(struct lint *l)
 
 static void judge_mat(struct lint *l)
 {
-    const struct maplint_facts *facts = l->facts;
-    uint64_t nbytes = 0;
+    const struct memmap_raw *mat = &l->facts->mat;
+    uint32_t header[MAT_HEADER_BYTES / 4] = { mat->version, l->facts->mat_count,
+                                              (uint32_t)mat->stride };
 
-    if (facts->mat == NULL) {
+    if (mat->bytes == NULL) {
         return;
     }
-    if (facts->mat_bytes >= MAT_HEADER_BYTES) {
-        nbytes = mat_bytes(facts->mat);
-    }
-    if (nbytes == 0 || nbytes > facts->mat_bytes) {
+    if (mat->stride > UINT32_MAX || mat_bytes(header) == 0 ||
+        l->facts->mat_count * mat->stride > mat->nbytes) {
         find_in_map(l, MAPLINT_A01);
         return;
     }
-    if (facts->raw_is_firmware == MAPLINT_YES &&
-        (nbytes - MAT_HEADER_BYTES) / MAT_MAP_SIZE > l->m->raw.nbytes) {
+    if (l->facts->raw_is_firmware == MAPLINT_YES &&
+        l->facts->mat_count * mat->stride / MAT_MAP_SIZE > l->m->raw.nbytes) {
         find_in_map(l, MAPLINT_A06);
     }
     if (judge_mat_entries(l)) {
@@ -679,6 +684,25 @@ static void take_over(struct lint *l)
         }
     }
     l->out->lost += m->lost_findings;
+}
+
+void maplint_set_mat(struct maplint_facts *facts, const void *table, uint64_t nbytes)
+{
+    uint32_t header[MAT_HEADER_BYTES / 4] = { 0 };
+
+    /* A table that is too short for its header has no entries: A01. */
+    if (nbytes >= MAT_HEADER_BYTES) {
+        __builtin_memcpy(header, table, sizeof(header));
+        nbytes -= MAT_HEADER_BYTES;
+        table = (const unsigned char *)table + MAT_HEADER_BYTES;
+    }
+    facts->mat = (struct memmap_raw){
+        .bytes = table,
+        .nbytes = nbytes,
+        .stride = header[2],
+        .version = header[0],
+    };
+    facts->mat_count = header[1];
 }
 
 void maplint_run(struct maplint_result *out, const struct memmap *m,
