@@ -161,6 +161,9 @@ MM_MUST_CHECK mm_err_t json_u64(const struct json_reader *r, uint64_t *v);
  */
 MM_MUST_CHECK mm_err_t json_hex(const struct json_reader *r, uint64_t *v);
 
+/* The value of a hexadecimal digit, or -1. */
+int json_digit(char c);
+
 /* Make the last token an error of the caller's: what json_next() returns from now on. */
 void json_refuse(struct json_reader *r, const char *error);
 

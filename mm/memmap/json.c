@@ -48,18 +48,6 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* The value of a hexadecimal digit, or -1. */
-static int digit_of(char c)
-{
-    if (is_digit(c)) {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
 /*
@@ -368,7 +356,7 @@ static int32_t unit_of(const char *s, size_t n)
         return -1;
     }
     for (size_t i = 0; i < 4; i++) {
-        int digit = digit_of(s[i]);
+        int digit = json_digit(s[i]);
 
         if (digit < 0) {
             return -1;
@@ -878,7 +866,7 @@ mm_err_t json_hex(const struct json_reader *r, uint64_t *v)
         return MM_EINVAL;
     }
     for (size_t i = 2; i < r->raw_bytes; i++) {
-        int digit = digit_of(r->raw[i]);
+        int digit = json_digit(r->raw[i]);
 
         if (digit < 0) {
             return MM_EINVAL;
@@ -887,6 +875,17 @@ mm_err_t json_hex(const struct json_reader *r, uint64_t *v)
     }
     *v = sum;
     return MM_OK;
+}
+
+int json_digit(char c)
+{
+    if (is_digit(c)) {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 void json_refuse(struct json_reader *r, const char *error)
