@@ -149,9 +149,8 @@ struct report_smbios {
     const char *version;
     const char *family;
     const char *sku;
-    const char *serial; /* only in reports with identifiers, as the two below */
-    bool has_uuid;
-    unsigned char uuid[16]; /* as in memory, SMBIOS 7.2.1 */
+    const char *serial;     /* only in reports with identifiers, as the UUID */
+    unsigned char uuid[16]; /* as in memory; zeros if there is none, SMBIOS 7.2.1 */
     const char *board_manufacturer;
     const char *board_product;
     const char *board_version;
