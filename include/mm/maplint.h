@@ -160,6 +160,9 @@ void maplint_set_mat(struct maplint_facts *facts, const void *table, uint64_t nb
 
 /* ---- running them ---------------------------------------------------------------------------- */
 
+/* Room for as many findings as anybody reads; real machines have fewer than 20. */
+#define MAPLINT_ROOM 4096
+
 /*
  * The caller sets `findings` and `max`, which may be 0; the rest is answer. When there are more
  * findings than room, those that come first in the order are kept. `count` counts the others, too.

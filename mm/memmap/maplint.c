@@ -251,7 +251,7 @@ static void judge_addresses(struct lint *l, uint32_t i, const struct efi_memory_
         !mm_is_aligned(base | d->number_of_pages << MM_PAGE_SHIFT, PAGE_64K)) {
         find_at(l, MAPLINT_M17, i, base, end);
     }
-    if (facts->arch == MAPFILE_ARCH_X86 && runtime && !device && base < FIRST_MIB) {
+    if (runtime && !device && base < (facts->arch == MAPFILE_ARCH_X86 ? FIRST_MIB : MM_PAGE_SIZE)) {
         find_at(l, MAPLINT_M26, i, base, end);
     }
     if (facts->arch == MAPFILE_ARCH_X86 && (acpi || runtime) && !device && end > FOUR_GIB) {

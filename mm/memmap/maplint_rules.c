@@ -247,7 +247,7 @@ const struct maplint_rule maplint_rules[MAPLINT_NRULES] = {
     [MAPLINT_M26] = {
         .id = "M26",
         .severity = MEMMAP_WARN,
-        .what = "runtime services memory below 1 MiB",
+        .what = "runtime services memory at address 0, or on a PC below 1 MiB",
         .consequence = "Systems put the start-up code of other CPUs there, or save and restore "
                        "all of it, or take address 0 for no address.",
         .advice = "Reserve by page, also at address 0, before placing start-up code. Firmware "
