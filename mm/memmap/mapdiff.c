@@ -405,10 +405,17 @@ static bool concerns(const struct mapdiff_change *c, bool (*is)(const struct map
     }
 }
 
-/* A claim is ours, and says nothing about firmware. */
+/* Where a claim is, the difference is our own doing. */
 static bool is_ours(const struct mapdiff_change *c)
 {
-    return c->kind == MAPDIFF_VANISHED ? c->from.is_claim : c->to.is_claim;
+    switch (c->kind) {
+    case MAPDIFF_APPEARED:
+        return c->to.is_claim;
+    case MAPDIFF_VANISHED:
+        return c->from.is_claim;
+    default:
+        return c->from.is_claim || c->to.is_claim;
+    }
 }
 
 static void judge(struct mapdiff_change *c)
