@@ -73,9 +73,11 @@ struct mapfile {
      * end without a trace.
      */
     bool whole;
-    uint32_t
-        nrounded;    /* bounds that were moved to whole pages (e820: RAM inwards, rest outwards) */
-    uint64_t stride; /* MAPFILE_RAW: bytes from one descriptor to the next; else 0 */
+    uint32_t nrounded; /* bounds moved to whole pages (e820: RAM inwards, the rest outwards) */
+    uint64_t stride;   /* MAPFILE_RAW: bytes from one descriptor to the next; else 0 */
+
+    /* MAPFILE_REPORT: where it begins; what is around it is a log's. Nothing else is filled in. */
+    uint64_t report_at;
 
     /* On error: where (0: the input as a whole) and what, a sentence without a full stop. */
     uint32_t line;
@@ -94,7 +96,7 @@ struct mapfile {
  *
  * Errors: MM_ENOENT, there is no memory map in the input, or no map `which`; MM_EINVAL, there is
  *         one, but it is damaged: f->line and f->message say where and how; MM_ENOSPC, `max` is too
- *         small: f->ndescs says how many there are. *f is always filled in as far as known; the
+ *         small: f->ndescs are enough. *f is always filled in as far as known; the
  *         arrays' contents are to be used on MM_OK alone.
  * Cost:   O(nbytes); about 2 KiB of stack.
  */

@@ -14,6 +14,7 @@
  * damaged then ends up with the reader that notices least).
  */
 #include "mapfile_import.h"
+#include "mm/report.h"
 #include "mm/sink.h"
 
 void *memset(void *dst, int c, size_t n);
@@ -119,6 +120,7 @@ void mapfile_add(struct import *im, const struct efi_memory_descriptor *d)
             im->lines[im->map.n] = im->line;
         }
     }
+    im->map.interrupted |= im->map.n > 0 && im->map.other_line != 0;
     im->map.n++;
     im->map.other_line = 0;
 }
@@ -194,6 +196,15 @@ static void source_open(struct source *src, const unsigned char *bytes, uint64_t
         text_find((const char *)src->at, (const char *)src->end, ESCAPE) != (const char *)src->end;
 }
 
+/* Text that does not fit cannot be part of a map; elsewhere such a line does not matter. */
+static mm_err_t too_long(struct import *im, struct text *t)
+{
+    *t = (struct text){ t->at, t->at };
+    return !im->map.open
+               ? MM_OK
+               : mapfile_fail_number(im, "the line is longer than ", LINE_MAX, " characters");
+}
+
 /* A line of UTF-16 as bytes; what is not ASCII becomes '?'. */
 static mm_err_t take_utf16(struct import *im, struct source *src, struct text *t)
 {
@@ -201,7 +212,7 @@ static mm_err_t take_utf16(struct import *im, struct source *src, struct text *t
     size_t n = 0;
 
     im->cut = true;
-    while (src->at != src->end) {
+    while (im->cut && src->at != src->end) {
         unsigned unit;
 
         if (src->end - src->at == 1) {
@@ -211,15 +222,12 @@ static mm_err_t take_utf16(struct import *im, struct source *src, struct text *t
         src->at += 2;
         if (unit == '\n') {
             im->cut = false;
-            break;
+        } else if (n++ < LINE_MAX) {
+            src->line[n - 1] = unit < 0x80 ? (char)unit : '?';
         }
-        if (n == LINE_MAX) {
-            return mapfile_fail_number(im, "the line is longer than ", LINE_MAX, " characters");
-        }
-        src->line[n++] = unit < 0x80 ? (char)unit : '?';
     }
-    *t = (struct text){ src->line, src->line + n };
-    return MM_OK;
+    *t = (struct text){ src->line, src->line + mm_min(n, LINE_MAX) };
+    return n <= LINE_MAX ? MM_OK : too_long(im, t);
 }
 
 static void take_bytes(struct import *im, struct source *src, struct text *t)
@@ -240,7 +248,7 @@ static mm_err_t drop_escapes(struct import *im, struct source *src, struct text 
     for (const char *at = t->at; at != t->end; at++) {
         if (*at != ESCAPE) {
             if (n == LINE_MAX) {
-                return mapfile_fail_number(im, "the line is longer than ", LINE_MAX, " characters");
+                return too_long(im, t);
             }
             src->line[n++] = *at;
             continue;
@@ -323,7 +331,7 @@ static enum mapfile_format recognise(struct text *t, enum mapfile_format current
         return MAPFILE_SFO;
     }
     if (text_take(&rest, "==> ")) {
-        return mapfile_sysfs_format(text_take_until(&rest, " "), (struct text){ t->end, t->end },
+        return mapfile_sysfs_format(text_take_word(&rest), (struct text){ t->end, t->end },
                                     current);
     }
     for (at = t->at; (at = text_find(at, t->end, ':')) != t->end; at++) {
@@ -335,7 +343,7 @@ static enum mapfile_format recognise(struct text *t, enum mapfile_format current
     }
     rest.at = text_find(t->at, t->end, '#');
     if (text_take(&rest, "# Pages")) {
-        return text_has(rest, "Attributes") ? MAPFILE_SHELL : MAPFILE_NONE;
+        return text_seek(&rest, "Attributes") ? MAPFILE_SHELL : MAPFILE_NONE;
     }
     return text_take(&rest, "#Pages Attr") ? MAPFILE_FREEBSD : MAPFILE_NONE;
 }
@@ -354,7 +362,9 @@ static uint32_t archs_named(struct text t)
     uint32_t archs = 0;
 
     for (size_t i = 0; i < MM_COUNTOF(arch_words); i++) {
-        if (text_has(t, arch_words[i].word)) {
+        struct text rest = t;
+
+        if (text_seek(&rest, arch_words[i].word)) {
             archs |= 1u << arch_words[i].arch;
         }
     }
@@ -430,26 +440,30 @@ static mm_err_t read_text(struct import *im, struct source *src)
     return err;
 }
 
-/* A report is one object of JSON, or several as JSON Lines. */
-static bool is_report(const struct source *src)
+/* A report, at the beginning or, on one line, anywhere in a log. */
+static bool find_report(const struct source *src, struct text *t)
 {
-    struct text t = text_trim((struct text){ (const char *)src->at, (const char *)src->end });
-
-    return src->encoding == BYTES && !text_is_empty(&t) && *t.at == '{';
+    if (src->encoding != BYTES) {
+        return false;
+    }
+    *t = text_trim((struct text){ (const char *)src->at, (const char *)src->end });
+    return report_recognise(t->at, (size_t)(t->end - t->at)) || text_seek(t, REPORT_MARK);
 }
 
 static mm_err_t read_any(struct import *im, const unsigned char *bytes, uint64_t nbytes)
 {
     struct mapfile *f = im->f;
     struct source src;
+    struct text report;
     mm_err_t err;
 
     if (nbytes > UINT32_MAX) {
         return mapfile_fail(im, "files of 4 GiB and more are not read");
     }
     source_open(&src, bytes, nbytes);
-    if (is_report(&src)) {
+    if (find_report(&src, &report)) {
         f->format = MAPFILE_REPORT;
+        f->report_at = (uint64_t)(report.at - (const char *)bytes);
         return MM_OK;
     }
     err = read_text(im, &src);

@@ -17,24 +17,53 @@ struct text {
     const char *end;
 };
 
-/* Each takes what it names, or takes nothing and returns false. */
-bool text_take(struct text *t, const char *literal);
-bool text_take_blanks(struct text *t); /* one at least */
-bool text_take_hex(struct text *t, unsigned ndigits,
-                   uint64_t *v);                                  /* so many at least, 16 at most */
-bool text_take_0x(struct text *t, unsigned ndigits, uint64_t *v); /* "0x", then as above */
-bool text_take_dec(struct text *t, uint64_t *v);
+static inline bool text_is_empty(const struct text *t)
+{
+    return t->at == t->end;
+}
 
-/* As text_take_dec(), with commas between the digits. */
+/* Each takes what it names, or takes nothing and returns false. */
+static inline bool text_take(struct text *t, const char *literal)
+{
+    const char *at = t->at;
+
+    for (; *literal != '\0'; literal++, at++) {
+        if (at == t->end || *at != *literal) {
+            return false;
+        }
+    }
+    t->at = at;
+    return true;
+}
+
+/* One at least. */
+static inline bool text_take_blanks(struct text *t)
+{
+    const char *from = t->at;
+
+    while (t->at != t->end && (*t->at == ' ' || *t->at == '\t')) {
+        t->at++;
+    }
+    return t->at != from;
+}
+
+/* `ndigits` hexadecimal digits at least and 16 at most, that is all that there are; "0x" in front.
+ */
+bool text_take_hex(struct text *t, unsigned ndigits, uint64_t *v);
+bool text_take_0x(struct text *t, unsigned ndigits, uint64_t *v);
+
+/* Decimal; with commas between the digits. */
+bool text_take_dec(struct text *t, uint64_t *v);
 bool text_take_grouped(struct text *t, uint64_t *v);
 
-/* All up to a blank; or up to one of the characters of `stops`, without blanks at its end. */
+/* All up to a blank; or up to character `a` or `b`, without blanks at its ends. */
 struct text text_take_word(struct text *t);
-struct text text_take_until(struct text *t, const char *stops);
+struct text text_take_until(struct text *t, char a, char b);
 
 struct text text_trim(struct text t);
-bool text_is_empty(const struct text *t);
-bool text_has(struct text t, const char *literal);
+
+/* Moves to where the literal begins first; false, and anywhere, if it is not there. */
+bool text_seek(struct text *t, const char *literal);
 
 /* The first `c` in [at, end), or `end`. */
 const char *text_find(const char *at, const char *end, char c);
@@ -57,8 +86,9 @@ struct map_state {
     uint32_t nrounded;
     uint32_t other_line; /* of the last whole line behind it that is not the map's; 0 if none */
     uint64_t attr_known;
-    bool open;   /* its heading, or a line of it, has been seen */
-    bool headed; /* its beginning has been seen */
+    bool open;        /* its heading, or a line of it, has been seen */
+    bool headed;      /* its beginning has been seen */
+    bool interrupted; /* other lines stood between descriptors: one behind them ends nothing */
     bool virt_known;
     bool whole;
 

@@ -42,18 +42,19 @@ static bool take_type_attr(struct text *t, struct efi_memory_descriptor *d, bool
             return false;
         }
         d->type = (uint32_t)v;
-    } else if (!text_is_type(text_take_until(t, "|]"), &d->type)) {
+    } else if (!text_is_type(text_take_until(t, '|', ']'), &d->type)) {
         return false;
     }
     *has_attr = false;
     while (text_take(t, "|")) {
         *has_attr = true;
+        (void)text_take_blanks(t);
         if (text_take(t, "attr=")) { /* with bits that this kernel has no word for */
             if (!text_take_0x(t, 1, &d->attribute)) {
                 return false;
             }
         } else {
-            struct text word = text_take_until(t, "|]");
+            struct text word = text_take_until(t, '|', ']');
 
             if (!text_is_empty(&word)) {
                 if (!text_is_attr(word, &v)) {
@@ -191,7 +192,7 @@ static mm_err_t efi_line(struct import *im, struct text t)
 
 static mm_err_t log_finish(struct import *im)
 {
-    im->map.whole = im->map.headed && im->map.other_line != 0;
+    im->map.whole = im->map.headed && im->map.other_line != 0 && !im->map.interrupted;
     return MM_OK;
 }
 

@@ -38,7 +38,8 @@ static const uint8_t sfo_columns[] = {
 /* Add a row whose last byte is said to be `last`. */
 static mm_err_t add_row(struct import *im, const struct efi_memory_descriptor *d, uint64_t last)
 {
-    if (d->physical_start + (d->number_of_pages << MM_PAGE_SHIFT) - 1 != last) {
+    if (d->number_of_pages > UINT64_C(1) << (64 - MM_PAGE_SHIFT) ||
+        d->physical_start + (d->number_of_pages << MM_PAGE_SHIFT) - 1 != last) {
         return mapfile_fail(im, "start, end and page count of the row contradict each other");
     }
     if (d->type < MM_COUNTOF(im->map.pages)) {
@@ -73,7 +74,7 @@ static bool total_agrees(const struct map_state *map, uint64_t nbytes)
 /* A type's name, or its number where the shell has no name for it: eight digits. */
 static bool take_type(struct text *t, uint32_t *type)
 {
-    struct text name = text_take_until(t, " \t:");
+    struct text name = text_take_until(t, ' ', ':');
     uint64_t v;
 
     if (text_is_type(name, type)) {
@@ -103,25 +104,24 @@ static bool looks_like_row(struct text t)
     return text_take(&t, "-") || (text_is_empty(&t) && take_type(&name, &type));
 }
 
-static mm_err_t row(struct import *im, struct text t)
+static bool take_row(struct text *t, struct efi_memory_descriptor *d, uint64_t *last)
 {
-    struct efi_memory_descriptor d = { 0 };
-    uint64_t last;
+    return take_type(t, &d->type) && text_take_blanks(t) &&
+           text_take_hex(t, 16, &d->physical_start) && text_take(t, "-") &&
+           text_take_hex(t, 16, last) && text_take_blanks(t) &&
+           text_take_hex(t, 16, &d->number_of_pages) && text_take_blanks(t) &&
+           text_take_hex(t, 16, &d->attribute) && text_is_empty(t);
+}
 
+static mm_err_t row(struct import *im, const struct efi_memory_descriptor *d, uint64_t last)
+{
     if (im->map.in_summary) {
         return mapfile_fail(im, "a row of the table stands behind its totals");
     }
-    if (!take_type(&t, &d.type)) {
-        return mapfile_fail(im,
-                            "the memory type at the beginning of the row is damaged or unknown");
+    if (im->map.stray_line == 0) {
+        im->map.stray_line = im->map.other_line;
     }
-    if (!text_take_blanks(&t) || !text_take_hex(&t, 16, &d.physical_start) || !text_take(&t, "-") ||
-        !text_take_hex(&t, 16, &last) || !text_take_blanks(&t) ||
-        !text_take_hex(&t, 16, &d.number_of_pages) || !text_take_blanks(&t) ||
-        !text_take_hex(&t, 16, &d.attribute) || !text_is_empty(&t)) {
-        return mapfile_fail(im, "no whole row of the table: it is cut off or damaged");
-    }
-    return add_row(im, &d, last);
+    return add_row(im, d, last);
 }
 
 /* "  Reserved  :   3,325,519 Pages (13,621,325,824 Bytes)"; older ones end in ")" or ") Bytes". */
@@ -182,25 +182,29 @@ static mm_err_t shell_heading(struct import *im, struct text t)
 
 static mm_err_t shell_other(struct import *im, struct text t)
 {
+    struct efi_memory_descriptor d = { 0 };
     struct text rest = t;
-    uint32_t type;
+    uint64_t last;
 
     if (im->map.closed) {
         return MM_OK;
     }
-    if (looks_like_row(t)) {
-        if (im->map.stray_line == 0 && im->map.other_line != 0) {
-            im->map.stray_line = im->map.other_line;
-        }
-        return row(im, t);
+    if (take_row(&rest, &d, &last)) {
+        return row(im, &d, last);
     }
+    if (looks_like_row(t)) {
+        return mapfile_fail(im,
+                            "no whole row of the table: it is cut off, damaged, or of an unknown "
+                            "memory type");
+    }
+    rest = t;
     if (text_take(&rest, "Total Memory")) {
         return total_of_all(im, rest);
     }
-    if (take_type(&rest, &type)) {
+    if (take_type(&rest, &d.type)) {
         (void)text_take_blanks(&rest);
         if (!text_is_empty(&rest) && *rest.at == ':') {
-            return total_of_type(im, rest, type);
+            return total_of_type(im, rest, d.type);
         }
     }
     if (im->cut && text_begins_type(t)) {
@@ -243,7 +247,7 @@ static bool take_column(struct text *t, struct text *column)
     if (!text_take(t, "\"")) {
         return false;
     }
-    *column = text_take_until(t, "\"");
+    *column = text_take_until(t, '"', '"');
     return text_take(t, "\"");
 }
 

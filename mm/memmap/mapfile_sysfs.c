@@ -203,7 +203,7 @@ static mm_err_t sysfs_grep(struct import *im, struct text t)
 /* "==> path <=="; the value is on the next line. */
 static mm_err_t sysfs_tail(struct import *im, struct text t)
 {
-    struct text path = text_take_until(&t, " ");
+    struct text path = text_take_word(&t);
     struct path p = { 0 };
 
     if (!split_path(path, &p) || !text_take(&t, " <==") || !text_is_empty(&t)) {

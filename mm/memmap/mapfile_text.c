@@ -14,60 +14,29 @@ void *memcpy(void *restrict dst, const void *restrict src, size_t n);
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-bool text_is_empty(const struct text *t)
-{
-    return t->at == t->end;
-}
-
-bool text_take(struct text *t, const char *literal)
-{
-    const char *at = t->at;
-
-    for (; *literal != '\0'; literal++, at++) {
-        if (at == t->end || *at != *literal) {
-            return false;
-        }
-    }
-    t->at = at;
-    return true;
-}
-
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t';
 }
 
-bool text_take_blanks(struct text *t)
-{
-    const char *from = t->at;
-
-    while (t->at != t->end && is_blank(*t->at)) {
-        t->at++;
-    }
-    return t->at != from;
-}
-
-/* 0 to 15, or above if it is no digit. */
-static unsigned hex_digit(char c)
-{
-    unsigned d = (unsigned char)c - '0';
-    unsigned letter = ((unsigned char)c | 0x20u) - 'a';
-
-    return d <= 9 ? d : letter <= 5 ? letter + 10 : 16;
-}
+/* One more than what each digit is worth; 0 for what is none. */
+static const uint8_t hex_digits[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
 
 bool text_take_hex(struct text *t, unsigned ndigits, uint64_t *v)
 {
     const char *at = t->at;
+    const char *end = t->end - at > HEX_DIGITS_MAX ? at + HEX_DIGITS_MAX : t->end;
     uint64_t value = 0;
 
-    for (; at != t->end && hex_digit(*at) < 16; at++) {
-        if (at - t->at == HEX_DIGITS_MAX) {
-            return false;
-        }
-        value = value << 4 | hex_digit(*at);
+    for (; at != end && hex_digits[(unsigned char)*at] != 0; at++) {
+        value = value << 4 | (hex_digits[(unsigned char)*at] - 1u);
     }
-    if (at - t->at < (ptrdiff_t)ndigits || at == t->at) {
+    if (at - t->at < (ptrdiff_t)ndigits || at == t->at ||
+        (at != t->end && hex_digits[(unsigned char)*at] != 0)) {
         return false;
     }
     t->at = at;
@@ -133,21 +102,11 @@ struct text text_take_word(struct text *t)
     return word;
 }
 
-static bool is_one_of(char c, const char *set)
-{
-    for (; *set != '\0'; set++) {
-        if (c == *set) {
-            return true;
-        }
-    }
-    return false;
-}
-
-struct text text_take_until(struct text *t, const char *stops)
+struct text text_take_until(struct text *t, char a, char b)
 {
     struct text taken = { t->at, t->at };
 
-    while (taken.end != t->end && !is_one_of(*taken.end, stops)) {
+    while (taken.end != t->end && *taken.end != a && *taken.end != b) {
         taken.end++;
     }
     t->at = taken.end;
@@ -186,16 +145,16 @@ const char *text_find(const char *at, const char *end, char c)
     return at;
 }
 
-bool text_has(struct text t, const char *literal)
+bool text_seek(struct text *t, const char *literal)
 {
-    for (;; t.at++) {
+    for (;; t->at++) {
         struct text rest;
 
-        t.at = text_find(t.at, t.end, literal[0]);
-        if (text_is_empty(&t)) {
+        t->at = text_find(t->at, t->end, literal[0]);
+        if (text_is_empty(t)) {
             return false;
         }
-        rest = t;
+        rest = *t;
         if (text_take(&rest, literal)) {
             return true;
         }
@@ -376,7 +335,7 @@ bool text_is_attr(struct text word, uint64_t *bit)
 bool text_is_e820_type(struct text name, uint32_t *type, uint64_t *attr)
 {
     struct text rest = name;
-    struct text word = text_take_until(&rest, "(");
+    struct text word = text_take_until(&rest, '(', '(');
     const struct name *found;
     uint64_t number;
 
