@@ -276,7 +276,9 @@ static mm_err_t take_line(struct import *im, struct source *src, struct text *t)
     if (err == MM_OK && src->escapes && text_find(t->at, t->end, ESCAPE) != t->end) {
         err = drop_escapes(im, src, t);
     }
-    *t = text_trim(*t);
+    if (err == MM_OK) {
+        *t = text_trim(*t);
+    }
     return err;
 }
 
@@ -284,9 +286,13 @@ static mm_err_t take_line(struct import *im, struct source *src, struct text *t)
 
 static bool ends_with(const char *begin, const char *end, const char *literal, size_t n)
 {
-    struct text t = { end - n, end };
+    struct text t = { end, end };
 
-    return (size_t)(end - begin) >= n && text_take(&t, literal);
+    if ((size_t)(end - begin) < n) {
+        return false;
+    }
+    t.at -= n;
+    return text_take(&t, literal);
 }
 
 /* What stands before and behind the colon at `colon`. Moves `t` to what the reader is to see. */

@@ -592,6 +592,9 @@ static void test_encodings(void **state)
     }
     n = to_utf16(wide, shell, false);
     assert_damaged_bytes(wide, n - 1, 27, "in the middle of a UTF-16 character");
+    assert_damaged_bytes("\xff\xfe"
+                         "A",
+                         3, 1, "in the middle of a UTF-16 character");
     memcpy(wide + n, "\x42\x30\x42\x30\n\0", 6); /* not ASCII, behind the map */
     assert_good(read_bytes(wide, n + 6, 0), MAPFILE_SHELL, SHELL_ROWS);
     n = to_utf16(wide, "nothing of interest\n", true);
