@@ -47,8 +47,7 @@ static inline bool text_take_blanks(struct text *t)
     return t->at != from;
 }
 
-/* `ndigits` hexadecimal digits at least and 16 at most, that is all that there are; "0x" in front.
- */
+/* All hexadecimal digits that there are: `ndigits` at least, 16 at most; the other after "0x". */
 bool text_take_hex(struct text *t, unsigned ndigits, uint64_t *v);
 bool text_take_0x(struct text *t, unsigned ndigits, uint64_t *v);
 

@@ -1,20 +1,21 @@
 /*
  * mapfile_linux.c - the map in the logs of Linux: what EFI said, and what e820 made of it.
  *
- * EFI, x86 (efi_print_memmap; type and attributes as numbers up to 3.19, as words since):
+ * EFI, x86 (efi_print_memmap): type and attributes as numbers in old kernels, as words later; the
+ * end exclusive at first, inclusive later:
  *
  *     efi: mem00: type=7, attr=0xf, range=[0x0000000000000000-0x000000000008b000) (0MB)
  *     efi: mem00: [Boot Code   |   |  |  |  |  |   |WB|WT|WC|UC] range=[0x...-0x...) (0MB)
- *     efi: mem00: [Boot Code   |RUN|attr=0x...] range=[0x...-0x...] (0MB)      since 4.5: inclusive
+ *     efi: mem00: [Boot Code   |RUN|attr=0x...] range=[0x...-0x...] (0MB)
  *
- * EFI, arm64 and others (reserve_regions): a heading, then lines without numbers. No attributes up
- * to 3.18; a '*' behind what the kernel keeps:
+ * EFI, arm64 and others (reserve_regions): a heading, then lines without numbers. No attributes in
+ * the first kernels; a '*' behind what the kernel keeps:
  *
  *     efi: Processing EFI memory map:
  *     efi:   0x00005fff0000-0x00005fffefff [Conventional|   |  |  |  |WB|WT|WC|  ]*
  *
- * e820 (e820_print_map): a heading, then lines; exclusive ends and words in brackets up to 3.4;
- * since 6.16 a line for each gap as well:
+ * e820 (e820_print_map): a heading, then lines; exclusive ends and words in brackets in old
+ * kernels; a line for each gap as well, and other words, in the newest:
  *
  *     BIOS-provided physical RAM map:
  *     BIOS-e820: 0000000000000000 - 000000000009fc00 (usable)

@@ -15,7 +15,7 @@
  * so a table may do without; then no line that is no row may stand between its rows. -sfo without
  * its one line of totals is cut off.
  *
- * The total of all memory has left out different types over the years: EDK II of 2010 counted all,
+ * The total of all memory has left out different types over the years: early EDK II counted all,
  * today's leaves out what is not RAM. Either will do. -sfo prints no rows for types of OEM and OS,
  * but counts them: then the input cannot be taken for the whole map, and the message says so.
  */

@@ -437,7 +437,7 @@ static void test_linux_efi(void **state)
                 MAPFILE_LINUX_EFI, 4);
     assert_int_equal(file.arch, MAPFILE_ARCH_ARM64);
 
-    /* Up to 3.18 arm64 has types alone. */
+    /* The first kernels for arm64 print types alone. */
     assert_good(read_text("efi: Processing EFI memory map:\n"
                           "efi:   0x000080000000-0x00008007ffff [Conventional Memory]\n"
                           "efi:   0x000080080000-0x0000808effff [Loader Data]*\n"),
