@@ -558,7 +558,7 @@ static bool in_one_descriptor(const struct memmap *m, uint64_t base, uint64_t en
     uint64_t desc_ends = 0;
 
     *desc = r != NULL ? r->desc : MEMMAP_NODESC;
-    if (r == NULL || r->desc == MEMMAP_NODESC || r->type != type) {
+    if (r == NULL || r->type != type) { /* a claim is LoaderData */
         return false;
     }
     d = memmap_desc(m, r->desc);

@@ -397,6 +397,15 @@ static const struct {
       ARM,
       0,
       1 },
+    { MAPLINT_M17, /* what has no attribute at all makes no statement */
+      "M17",
+      { { 5, FREE_SPOT, 1, WT | WB | RT, 0 },
+        { 0, FREE_SPOT + 2 * PAGE, 1, 0, 0 },
+        { 0, FREE_SPOT + 4 * PAGE, 1, UC, 0 } },
+      { { 5, FREE_SPOT, 1, WB | RT, 0 }, { 0, FREE_SPOT + 2 * PAGE, 1, 0, 0 } },
+      ARM,
+      0,
+      1 },
     { MAPLINT_M17, /* only where firmware keeps a part of it */
       "M17",
       { { 0, FREE_SPOT + 0x4000, 0x30, UC, 0 }, { 4, FREE_SPOT + 0x34000, 1, WB, 0 } },
@@ -410,6 +419,13 @@ static const struct {
         { 10, FREE_SPOT + 2 * PAGE, 1, UC, 0 },
         { 2, FREE_SPOT + 4 * PAGE, 1, 0, 0 } },
       { { 0, FREE_SPOT, 1, UC, 0 }, { 8, FREE_SPOT + 2 * PAGE, 1, 0, 0 } },
+      0,
+      0,
+      1 },
+    { MAPLINT_M18, /* not M19 as well */
+      "M18",
+      { { 6, FREE_SPOT, 1, RT, 0 } },
+      { { 6, FREE_SPOT, 1, WB | RT, 0 } },
       0,
       0,
       1 },
@@ -651,6 +667,10 @@ static void test_map_rules(void **state)
     assert_string_equal(rules_found(), "M33");
     hold(MAPLINT_M32);
     drop(&f);
+    build(&f, d, 86); /* 4128 bytes */
+    lint(&f.m, &facts);
+    assert_string_equal(rules_found(), "M33");
+    drop(&f);
     build(&f, d, 85); /* 4080 bytes */
     lint(&f.m, &facts);
     assert_string_equal(rules_found(), "");
@@ -821,6 +841,21 @@ static void test_ranges(void **state)
     assert_int_equal(result.n, 1);
     assert_int_equal(found[0].base, 0x41360000);
     assert_int_equal(found[0].end, 0x41370000);
+
+    /* From a hole into a descriptor, and from a descriptor into a hole. */
+    facts.nhanded_over = 1;
+    wide[0] = (struct maplint_range){ 0xaffff000, 0x2000 };
+    assert_string_equal(lint_plus(NULL, 0, &facts), "M30");
+    assert_int_equal(found[0].base, 0xaffff000);
+    assert_int_equal(found[0].end, 0xb0000000);
+    assert_int_equal(found[0].desc, NONE);
+    facts.nhanded_over = 0;
+    facts.ecam = wide;
+    facts.necam = 1;
+    wide[0] = (struct maplint_range){ 0xb0ff0000, 0x20000 };
+    assert_string_equal(lint_plus(NULL, 0, &facts), "M41");
+    assert_int_equal(found[0].base, 0xb1000000);
+    assert_int_equal(found[0].end, 0xb1010000);
 }
 
 /* A claim hides what firmware said: no rule speaks about it. */
@@ -916,6 +951,11 @@ static void test_attributes_table(void **state)
     assert_string_equal(lint_mat(right, 4, 2, 48, 4 * 48 + 1), "A01");
     assert_string_equal(lint_mat(right, 4, 2, 48, 4 * 48 + 16), "A01");
     assert_string_equal(lint_mat(NULL, 0, 2, 48, 0), "A01");
+
+    struct maplint_facts facts = all_known();
+    facts.mat = (struct memmap_raw){ right, sizeof(right), (UINT64_C(1) << 32) + 48, 2 };
+    facts.mat_count = 1;
+    assert_string_equal(lint_plus(NULL, 0, &facts), "A01");
 
     WITH(1, npages, 0, "A02");
     WITH(1, npages, UINT64_MAX, "A02");
@@ -1116,6 +1156,26 @@ static void test_room(void **state)
         }
         drop(&f);
     }
+}
+
+/* What memmap_build() had no room for is lost here, too. */
+static void test_lost_before(void **state)
+{
+    struct maplint_facts facts = all_known();
+    struct desc d[100];
+    struct fixture f;
+
+    (void)state;
+    for (unsigned i = 0; i < MM_COUNTOF(d); i++) { /* M07, M08, M12, M15 each */
+        d[i] = (struct desc){ 99, 0x100800, 10, WB | RT, 0 };
+    }
+    build(&f, d, MM_COUNTOF(d));
+    assert_true(f.m.lost_findings > 100);
+    result = (struct maplint_result){ .findings = found, .max = MM_COUNTOF(found) };
+    maplint_run(&result, &f.m, &facts);
+    check_result(&result, &f.m);
+    assert_int_equal(result.lost, f.m.lost_findings);
+    drop(&f);
 }
 
 /* ---- tests: words ---------------------------------------------------------------------------- */
@@ -1448,15 +1508,16 @@ static void test_all_rules_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_map),      cmocka_unit_test(test_descriptor_rules),
-        cmocka_unit_test(test_architectures), cmocka_unit_test(test_map_rules),
-        cmocka_unit_test(test_tables),        cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_claims),        cmocka_unit_test(test_attributes_table),
-        cmocka_unit_test(test_two_maps),      cmocka_unit_test(test_two_random_maps),
-        cmocka_unit_test(test_room),          cmocka_unit_test(test_lookup),
-        cmocka_unit_test(test_lines),         cmocka_unit_test(test_document),
-        cmocka_unit_test(test_noise),         cmocka_unit_test(test_speed),
-        cmocka_unit_test(test_real_maps),     cmocka_unit_test(test_all_rules_seen),
+        cmocka_unit_test(test_good_map),       cmocka_unit_test(test_descriptor_rules),
+        cmocka_unit_test(test_architectures),  cmocka_unit_test(test_map_rules),
+        cmocka_unit_test(test_tables),         cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_claims),         cmocka_unit_test(test_attributes_table),
+        cmocka_unit_test(test_two_maps),       cmocka_unit_test(test_two_random_maps),
+        cmocka_unit_test(test_room),           cmocka_unit_test(test_lost_before),
+        cmocka_unit_test(test_lookup),         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_document),       cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_speed),          cmocka_unit_test(test_real_maps),
+        cmocka_unit_test(test_all_rules_seen),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
