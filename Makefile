@@ -2,6 +2,7 @@
 # LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands;
 # DEBUG=1 makes the debug build, in build/debug: frames are poisoned, and it is kept who took each.
 
+VERSION := 0.4
 LLVM   ?=
 CLANG  := clang$(LLVM)
 GCC    ?= gcc
@@ -21,7 +22,7 @@ COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WAR
 
 .PHONY: all run debug usb test test-quick test-unit test-boot debug-build verify bench bench-pmm clean format
 .DELETE_ON_ERROR:
-all: $(B)/plat.efi $(B)/plat.img
+all: $(B)/plat.efi $(B)/plat.img $(B)/platmap
 
 # ---- mm/: the library, for the kernel and for the host -------------------------------------------
 
@@ -121,6 +122,20 @@ $(B)/badfw.efi: tests/boot/badfw.c
 	@mkdir -p $(B)/tests
 	$(Q)$(CLANG) $(ECFLAGS) -c -o $(B)/tests/badfw.o $<
 	$(Q)lld-link$(LLVM) /subsystem:efi_application /entry:efi_main /nodefaultlib /Brepro /out:$@ $(B)/tests/badfw.o
+
+# ---- platmap: the inspector, for the host; one file that needs nothing else -----------------------
+
+MAPSRC  := $(sort $(wildcard scripts/platmap/*.c)) $(filter mm/memmap/% mm/pmm/%,$(MM))
+MAPFLAGS := $(COMMON) -D_POSIX_C_SOURCE=200809L -DPLAT_VERSION='"$(VERSION)"' -Wunreachable-code
+
+$(B)/host/%.o: %.c
+	$(call say,HOSTCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(MAPFLAGS) -c -o $@ $<
+
+$(B)/platmap: $(MAPSRC:%.c=$(B)/host/%.o)
+	$(call say,LINK,$@)
+	$(Q)$(CLANG) -static -o $@ $^
 
 # ---- image, QEMU, stick ---------------------------------------------------------------------------
 

@@ -1,0 +1,246 @@
+/*
+ * cmd_convert.c - convert: a map in the formats of others.
+ *
+ * What Linux is told follows what Linux makes of an EFI map itself (arch/x86/platform/efi/efi.c,
+ * do_add_efi_memmap): loader and boot services memory is usable, runtime services, MMIO and what it
+ * does not know are reserved. The regions are those of the normalised map, without overlaps.
+ */
+#include "platmap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- e820 ------------------------------------------------------------------------------------ */
+
+/* Linux, arch/x86/include/asm/e820/types.h. */
+enum e820_type {
+    E820_RAM = 1,
+    E820_RESERVED = 2,
+    E820_ACPI = 3,
+    E820_NVS = 4,
+    E820_UNUSABLE = 5,
+    E820_PMEM = 7,
+};
+#define E820_SOFT_RESERVED UINT32_C(0xefffffff)
+
+struct e820_range {
+    uint64_t base; /* bytes */
+    uint64_t end;
+    uint32_t type; /* enum e820_type */
+};
+
+static uint32_t e820_type_of(enum memmap_kind kind)
+{
+    switch (kind) {
+    case MEMMAP_FREE:
+    case MEMMAP_FREE_AFTER_EXIT:
+    case MEMMAP_KERNEL:
+        return E820_RAM;
+    case MEMMAP_FREE_AFTER_ACPI:
+        return E820_ACPI;
+    case MEMMAP_ACPI_NVS:
+        return E820_NVS;
+    case MEMMAP_BAD:
+        return E820_UNUSABLE;
+    case MEMMAP_PERSISTENT:
+        return E820_PMEM;
+    case MEMMAP_SPECIAL:
+        return E820_SOFT_RESERVED;
+    default:
+        return E820_RESERVED;
+    }
+}
+
+/* The next run of regions of one type from region *i on; false when there are no more. */
+static bool e820_next(const struct memmap *m, uint32_t *i, struct e820_range *range)
+{
+    if (*i == m->nregions) {
+        return false;
+    }
+    *range = (struct e820_range){ .base = m->regions[*i].base,
+                                  .end = m->regions[*i].base,
+                                  .type = e820_type_of(m->regions[*i].kind) };
+    while (*i < m->nregions && m->regions[*i].base == range->end &&
+           e820_type_of(m->regions[*i].kind) == range->type) {
+        range->end = m->regions[(*i)++].end;
+    }
+    return true;
+}
+
+/* As Linux logs what a BIOS says (arch/x86/kernel/e820.c, e820_print_type). */
+static const char *e820_name(uint32_t type)
+{
+    switch (type) {
+    case E820_RAM:
+        return "usable";
+    case E820_ACPI:
+        return "ACPI data";
+    case E820_NVS:
+        return "ACPI NVS";
+    case E820_UNUSABLE:
+        return "unusable";
+    case E820_PMEM:
+        return "persistent (type 7)";
+    case E820_SOFT_RESERVED:
+        return "soft reserved";
+    default:
+        return "reserved";
+    }
+}
+
+static bool put_e820(const struct mm_sink *to, const struct input *in)
+{
+    struct e820_range range;
+    uint32_t i = 0;
+
+    say(to, "BIOS-provided physical RAM map:\n");
+    while (e820_next(&in->map, &i, &range)) {
+        say(to, "BIOS-e820: [mem 0x%016llx-0x%016llx] %s\n", (unsigned long long)range.base,
+            (unsigned long long)(range.end - 1), e820_name(range.type));
+    }
+    return true;
+}
+
+/* ---- words for a kernel's command line ------------------------------------------------------- */
+
+/*
+ * Linux, Documentation/admin-guide/kernel-parameters.txt, memmap=: size@start is usable, size#start
+ * ACPI data, size$start reserved; size%start+type anything, by its number in e820.
+ */
+static bool put_memmap(const struct mm_sink *to, const struct input *in)
+{
+    struct e820_range range;
+    uint32_t i = 0;
+
+    say(to, "memmap=exactmap");
+    while (e820_next(&in->map, &i, &range)) {
+        char mark = range.type == E820_RAM        ? '@'
+                    : range.type == E820_ACPI     ? '#'
+                    : range.type == E820_RESERVED ? '$'
+                                                  : '%';
+
+        say(to, " memmap=0x%llx%c0x%llx", (unsigned long long)(range.end - range.base), mark,
+            (unsigned long long)range.base);
+        if (mark == '%') {
+            say(to, "+0x%x", range.type);
+        }
+    }
+    say(to, "\n");
+    return true;
+}
+
+/*
+ * Memory with errors as pairs of address and mask, as GRUB (badram) and the BadRAM patch take them:
+ * an address is bad if it agrees with the first number in all bits of the second. Exactly, in
+ * naturally aligned blocks, each as large as fits.
+ */
+static bool put_badram(const struct mm_sink *to, const struct input *in)
+{
+    const char *before = "badram=";
+
+    for (uint32_t i = 0; i < in->map.nregions; i++) {
+        const struct memmap_region *r = &in->map.regions[i];
+        uint64_t at = r->base;
+
+        while (r->kind == MEMMAP_BAD && at < r->end) {
+            uint64_t block = at != 0 ? at & -at : UINT64_C(1) << 63;
+
+            while (block > r->end - at) {
+                block >>= 1;
+            }
+            say(to, "%s0x%llx,0x%llx", before, (unsigned long long)at, (unsigned long long)-block);
+            before = ",";
+            at += block;
+        }
+    }
+    if (*before == 'b') {
+        complain(
+            "%s: the map names no memory with errors (type Unusable): nothing to say to badram",
+            in->name);
+        return true;
+    }
+    say(to, "\n");
+    return true;
+}
+
+/* ---- ours ------------------------------------------------------------------------------------ */
+
+/* A report of a machine stays as it is; one made here gets its findings first. */
+static bool put_report(const struct mm_sink *to, const struct input *in)
+{
+    struct report r = in->report;
+    struct maplint_result lint = { .findings = NULL };
+
+    if (in->found.format != MAPFILE_REPORT) {
+        lint = input_lint(in);
+        r.known |= REPORT_HAS_FINDINGS;
+        r.findings_when = REPORT_FILE;
+        r.findings = lint.findings;
+        r.nfindings = lint.n;
+        r.lost_findings = lint.lost < UINT32_MAX ? (uint32_t)lint.lost : UINT32_MAX;
+    }
+    report_write(&r, to, JSON_PRETTY);
+    free(lint.findings);
+    return true;
+}
+
+static bool has_descriptors(const struct input *in)
+{
+    if (in->map.ndescs == 0) {
+        complain("%s: there are no descriptors in this map", in->name);
+        return false;
+    }
+    return true;
+}
+
+static bool put_csv(const struct mm_sink *to, const struct input *in)
+{
+    if (!has_descriptors(in)) {
+        return false;
+    }
+    report_put_csv(to, &in->map.raw);
+    return true;
+}
+
+static bool put_jsonl(const struct mm_sink *to, const struct input *in)
+{
+    if (!has_descriptors(in)) {
+        return false;
+    }
+    report_put_jsonl(to, &in->map.raw);
+    return true;
+}
+
+static const struct {
+    const char *name;
+    bool (*put)(const struct mm_sink *to, const struct input *in);
+} formats[] = {
+    { "json", put_report }, { "csv", put_csv },       { "jsonl", put_jsonl },
+    { "e820", put_e820 },   { "memmap", put_memmap }, { "badram", put_badram },
+};
+
+int cmd_convert(const struct args *a)
+{
+    const char *format = a->option[OPT_TO];
+    struct input in;
+    size_t i = 0;
+    bool done;
+
+    if (format == NULL) {
+        complain("convert: --to FORMAT is missing");
+        return STATUS_TROUBLE;
+    }
+    while (i < MM_COUNTOF(formats) && strcmp(format, formats[i].name) != 0) {
+        i++;
+    }
+    if (i == MM_COUNTOF(formats)) {
+        complain("convert: there is no format %s; see platmap convert --help", format);
+        return STATUS_TROUBLE;
+    }
+    if (!input_open(&in, a->words[0], a->option[OPT_MAP])) {
+        return STATUS_TROUBLE;
+    }
+    done = formats[i].put(a->to, &in);
+    input_close(&in);
+    return done ? STATUS_OK : STATUS_TROUBLE;
+}

@@ -1,0 +1,155 @@
+/*
+ * cmd_lint.c - lint: what is wrong with maps, or worth knowing about them.
+ */
+#include "platmap.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define RULE_COLUMNS 78
+
+static const char *const severity_styles[] = {
+    [MEMMAP_INFO] = "",
+    [MEMMAP_WARN] = "\033[33m",
+    [MEMMAP_ERROR] = "\033[91m",
+};
+
+static int explain(const struct args *a)
+{
+    const char *id = a->option[OPT_EXPLAIN];
+    const struct maplint_rule *rule = maplint_rule(id);
+
+    if (rule != NULL) {
+        maplint_put_rule(a->to, rule, RULE_COLUMNS);
+        return STATUS_OK;
+    }
+    if (strcmp(id, "all") != 0) {
+        complain("lint: there is no rule %s; --explain all shows every one", id);
+        return STATUS_TROUBLE;
+    }
+    for (size_t i = 0; i < MAPLINT_NRULES; i++) {
+        if (i > 0) {
+            say(a->to, "\n");
+        }
+        maplint_put_rule(a->to, &maplint_rules[i], RULE_COLUMNS);
+    }
+    return STATUS_OK;
+}
+
+static void put_count(const struct mm_sink *to, uint64_t n, const char *what, const char *before)
+{
+    say(to, "%s%llu %s%s", before, (unsigned long long)n, what, n == 1 ? "" : "s");
+}
+
+static void put_text(const struct args *a, const struct input *in,
+                     const struct maplint_result *lint)
+{
+    for (uint32_t i = 0; i < lint->n; i++) {
+        const struct memmap_finding *f = &lint->findings[i];
+
+        say(a->to, "%s%.900s:", a->colour ? severity_styles[f->severity] : "", in->name);
+        if (in->lines != NULL && f->desc < in->map.ndescs) {
+            say(a->to, "%u:", in->lines[f->desc]);
+        }
+        say(a->to, " ");
+        maplint_put_finding(a->to, f);
+        say(a->to, "%s\n", a->colour ? "\033[0m" : "");
+    }
+    say(a->to, "%.900s: ", in->name);
+    put_count(a->to, lint->count[MEMMAP_ERROR], "error", "");
+    put_count(a->to, lint->count[MEMMAP_WARN], "warning", ", ");
+    put_count(a->to, lint->count[MEMMAP_INFO], "info", ", ");
+    if (lint->lost != 0) {
+        put_count(a->to, lint->lost, "finding", "; and there was no room for ");
+    }
+    say(a->to, "\n");
+}
+
+static void put_descriptor(struct json_writer *w, const char *key, uint32_t desc)
+{
+    json_key(w, key);
+    if (desc != MEMMAP_NODESC) {
+        json_put_u64(w, desc);
+    } else {
+        json_put_null(w);
+    }
+}
+
+/* One object on one line. */
+static void put_json(const struct args *a, const struct input *in,
+                     const struct maplint_result *lint)
+{
+    struct json_writer w;
+
+    json_write_begin(&w, a->to, JSON_LINE);
+    json_begin_object(&w);
+    json_key(&w, "file");
+    json_put_text(&w, in->name);
+    json_key(&w, "errors");
+    json_put_u64(&w, lint->count[MEMMAP_ERROR]);
+    json_key(&w, "warnings");
+    json_put_u64(&w, lint->count[MEMMAP_WARN]);
+    json_key(&w, "infos");
+    json_put_u64(&w, lint->count[MEMMAP_INFO]);
+    json_key(&w, "lost");
+    json_put_u64(&w, lint->lost);
+    json_key(&w, "findings");
+    json_begin_array(&w);
+    for (uint32_t i = 0; i < lint->n; i++) {
+        const struct memmap_finding *f = &lint->findings[i];
+
+        json_begin_object(&w);
+        json_key(&w, "rule");
+        json_put_text(&w, f->rule);
+        json_key(&w, "severity");
+        json_put_text(&w, maplint_severity_name(f->severity));
+        json_key(&w, "what");
+        json_put_text(&w, f->what);
+        json_key(&w, "subject");
+        json_put_text(&w, f->subject);
+        put_descriptor(&w, "descriptor", f->desc);
+        put_descriptor(&w, "other", f->other);
+        json_key(&w, "base");
+        json_put_hex(&w, f->base, 16);
+        json_key(&w, "end");
+        json_put_hex(&w, f->end, 16);
+        json_end_object(&w);
+    }
+    json_end_array(&w);
+    json_end_object(&w);
+    json_write_end(&w);
+}
+
+int cmd_lint(const struct args *a)
+{
+    int status = STATUS_OK;
+
+    if (a->option[OPT_EXPLAIN] != NULL) {
+        if (a->nwords != 0) {
+            complain("lint: --explain takes no files");
+            return STATUS_TROUBLE;
+        }
+        return explain(a);
+    }
+    if (a->nwords == 0) {
+        complain("lint: no file is named; - is standard input");
+        return STATUS_TROUBLE;
+    }
+    for (int i = 0; i < a->nwords; i++) {
+        struct maplint_result lint;
+        struct input in;
+
+        if (!input_open(&in, a->words[i], a->option[OPT_MAP])) {
+            status = STATUS_TROUBLE;
+            continue;
+        }
+        lint = input_lint(&in);
+        (a->option[OPT_JSON] != NULL ? put_json : put_text)(a, &in, &lint);
+        if (lint.count[MEMMAP_ERROR] != 0 && status == STATUS_OK) {
+            status = STATUS_FOUND;
+        }
+        free(lint.findings);
+        input_close(&in);
+    }
+    return status;
+}

@@ -1,0 +1,339 @@
+/*
+ * cmd_show.c - looking at a map: show, summary, at.
+ */
+#include "platmap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "mm/mapsum.h"
+
+#define HEAD "\033[1m"
+#define OFF  "\033[0m"
+
+/* By what a kind means for an OS: its own, soon its own, firmware's, no memory. As the monitor. */
+static const char *const kind_styles[MEMMAP_KINDS] = {
+    [MEMMAP_FREE] = "\033[32m",
+    [MEMMAP_FREE_AFTER_EXIT] = "\033[92m",
+    [MEMMAP_FREE_AFTER_ACPI] = "\033[36m",
+    [MEMMAP_SPECIAL] = "\033[35m",
+    [MEMMAP_PERSISTENT] = "\033[35m",
+    [MEMMAP_KERNEL] = "\033[94m",
+    [MEMMAP_RUNTIME_DATA] = "\033[33m",
+    [MEMMAP_RUNTIME_CODE] = "\033[93m",
+    [MEMMAP_ACPI_NVS] = "\033[33m",
+    [MEMMAP_UNACCEPTED] = "\033[31m",
+    [MEMMAP_RESERVED] = "\033[37m",
+    [MEMMAP_MMIO] = "\033[90m",
+    [MEMMAP_BAD] = "\033[91m",
+};
+
+/* Text in a style, if there is colour. */
+static void put_styled(const struct args *a, const char *style, const char *text)
+{
+    say(a->to, "%s%s%s", a->colour ? style : "", text, a->colour ? OFF : "");
+}
+
+/* Of a type and attributes: "UC|WC", "-" for none, "?" if the format does not tell. */
+static const char *attr_text(const struct input *in, uint64_t attr, char *buf, size_t nbytes)
+{
+    if (in->capture->attr_known == 0 && attr == 0) {
+        return "?";
+    }
+    return memmap_attr_text(attr, buf, nbytes) != 0 ? buf : "-";
+}
+
+static uint64_t desc_bytes(const struct efi_memory_descriptor *d)
+{
+    return d->number_of_pages <= UINT64_MAX >> MM_PAGE_SHIFT ? d->number_of_pages << MM_PAGE_SHIFT
+                                                             : UINT64_MAX;
+}
+
+/* ---- show ------------------------------------------------------------------------------------ */
+
+/* Is `word` the type's name or number, or the name of the kind? */
+static bool is_called(const char *word, size_t n, uint32_t type, enum memmap_kind kind)
+{
+    const char *names[] = { memmap_type_name(type), memmap_kind_name(kind) };
+    char number[12];
+
+    snprintf(number, sizeof(number), "%u", type);
+    for (size_t i = 0; i < MM_COUNTOF(names); i++) {
+        if (strlen(names[i]) == n && strncasecmp(names[i], word, n) == 0) {
+            return true;
+        }
+    }
+    return strlen(number) == n && strncmp(number, word, n) == 0;
+}
+
+/* Is it one of those that --type asks for, a list with commas? */
+static bool is_wanted(const struct args *a, uint32_t type, enum memmap_kind kind)
+{
+    const char *list = a->option[OPT_TYPE];
+
+    if (list == NULL) {
+        return true;
+    }
+    for (;;) {
+        size_t n = strcspn(list, ",");
+
+        if (is_called(list, n, type, kind)) {
+            return true;
+        }
+        if (list[n] == '\0') {
+            return false;
+        }
+        list += n + 1;
+    }
+}
+
+/* Does any word of --type name anything? One that does not is a slip of the pen. */
+static bool check_types(const struct args *a)
+{
+    const char *list = a->option[OPT_TYPE];
+
+    while (list != NULL) {
+        size_t n = strcspn(list, ",");
+        bool known = n != 0 && strspn(list, "0123456789") >= n;
+
+        for (uint32_t type = 0; type <= EFI_MT_UNACCEPTED; type++) {
+            known = known || is_called(list, n, type, MEMMAP_RESERVED);
+        }
+        for (uint32_t kind = 0; kind < MEMMAP_KINDS; kind++) {
+            known = known || is_called(list, n, EFI_MT_RESERVED, kind);
+        }
+        if (!known) {
+            complain("--type: there is no memory type %.*s", (int)n, list);
+            return false;
+        }
+        list = list[n] != '\0' ? list + n + 1 : NULL;
+    }
+    return true;
+}
+
+static void show_descriptors(const struct args *a, const struct input *in)
+{
+    uint32_t shown = 0;
+    uint64_t npages = 0;
+    struct size_text size;
+
+    put_styled(a, HEAD,
+               "   #  start                     pages       size  type                 "
+               "attributes\n");
+    for (uint32_t i = 0; i < in->map.ndescs; i++) {
+        struct efi_memory_descriptor d = memmap_desc(&in->map, i);
+        enum memmap_kind kind = memmap_kind_of(d.type, d.attribute);
+        char attr[160];
+        char type[32];
+
+        if (!is_wanted(a, d.type, kind)) {
+            continue;
+        }
+        snprintf(type, sizeof(type), "%-19s", memmap_type_name(d.type));
+        say(a->to, "%4u  0x%012llx %16llu %10s  ", i, (unsigned long long)d.physical_start,
+            (unsigned long long)d.number_of_pages, size_text(&size, desc_bytes(&d)));
+        put_styled(a, kind_styles[kind], type);
+        say(a->to, "  %s\n", attr_text(in, d.attribute, attr, sizeof(attr)));
+        shown++;
+        npages = npages + d.number_of_pages >= npages ? npages + d.number_of_pages : UINT64_MAX;
+    }
+    say(a->to, "%u descriptors, %llu pages\n", shown, (unsigned long long)npages);
+}
+
+static void show_regions(const struct args *a, const struct input *in)
+{
+    uint32_t shown = 0;
+    uint64_t nbytes = 0;
+    struct size_text size;
+
+    put_styled(a, HEAD,
+               "base           end                  size  kind             type"
+               "                 from   attributes\n");
+    for (uint32_t i = 0; i < in->map.nregions; i++) {
+        const struct memmap_region *r = &in->map.regions[i];
+        char attr[160];
+        char kind[32];
+        char from[16] = "claim";
+
+        if (!is_wanted(a, r->type, r->kind)) {
+            continue;
+        }
+        snprintf(kind, sizeof(kind), "%-15s", memmap_kind_name(r->kind));
+        if (r->desc != MEMMAP_NODESC) {
+            snprintf(from, sizeof(from), "#%u", r->desc);
+        }
+        say(a->to, "0x%012llx 0x%012llx %10s  ", (unsigned long long)r->base,
+            (unsigned long long)r->end, size_text(&size, r->end - r->base));
+        put_styled(a, kind_styles[r->kind], kind);
+        say(a->to, "  %-19s  %-5s  %s\n",
+            r->desc != MEMMAP_NODESC ? memmap_type_name(r->type) : "-", from,
+            attr_text(in, r->attr, attr, sizeof(attr)));
+        shown++;
+        nbytes += r->end - r->base;
+    }
+    say(a->to, "%u regions, %s; ends are not included\n", shown, size_text(&size, nbytes));
+}
+
+/* The title of a file, if there are several or it is asked for; then `show` it. */
+static int for_each_file(const struct args *a,
+                         void (*show)(const struct args *a, const struct input *in))
+{
+    int status = STATUS_OK;
+
+    for (int i = 0; i < a->nwords; i++) {
+        struct input in;
+
+        if (!input_open(&in, a->words[i], a->option[OPT_MAP])) {
+            status = STATUS_TROUBLE;
+            continue;
+        }
+        say(a->to, "%s%.900s: ", i > 0 ? "\n" : "", in.name);
+        input_put_title(a->to, &in);
+        show(a, &in);
+        input_close(&in);
+    }
+    return status;
+}
+
+int cmd_show(const struct args *a)
+{
+    if (!check_types(a)) {
+        return STATUS_TROUBLE;
+    }
+    if (a->option[OPT_RAW] != NULL && a->option[OPT_NORMALISED] != NULL) {
+        complain("show: --raw or --normalised, not both");
+        return STATUS_TROUBLE;
+    }
+    return for_each_file(a, a->option[OPT_NORMALISED] != NULL ? show_regions : show_descriptors);
+}
+
+/* ---- summary --------------------------------------------------------------------------------- */
+
+static void put_summary(const struct args *a, const struct input *in)
+{
+    struct mapsum s;
+
+    mapsum_make(&s, &in->map);
+    mapsum_put(a->to, &s);
+}
+
+int cmd_summary(const struct args *a)
+{
+    return for_each_file(a, put_summary);
+}
+
+/* ---- at -------------------------------------------------------------------------------------- */
+
+/* Hexadecimal with 0x, else decimal: digits alone mean what they say. */
+static bool parse_address(const char *s, uint64_t *addr)
+{
+    bool is_hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
+    const char *digits = is_hex ? s + 2 : s;
+    char *end;
+
+    if (strspn(digits, is_hex ? "0123456789abcdefABCDEF" : "0123456789") == 0) {
+        return false;
+    }
+    errno = 0;
+    *addr = strtoull(digits, &end, is_hex ? 16 : 10);
+    return *end == '\0' && errno == 0;
+}
+
+static void put_region(const struct args *a, const struct input *in, uint64_t addr,
+                       const struct memmap_region *r)
+{
+    struct size_text size;
+    char attr[160];
+
+    say(a->to, "0x%llx: ", (unsigned long long)addr);
+    put_styled(a, kind_styles[r->kind], memmap_kind_name(r->kind));
+    say(a->to, ", 0x%llx into 0x%llx-0x%llx (%s)", (unsigned long long)(addr - r->base),
+        (unsigned long long)r->base, (unsigned long long)(r->end - 1),
+        size_text(&size, r->end - r->base));
+    if (r->desc == MEMMAP_NODESC) {
+        say(a->to, ", claimed by the kernel\n");
+    } else {
+        say(a->to, ", %s, attributes %s\n", memmap_type_name(r->type),
+            attr_text(in, r->attr, attr, sizeof(attr)));
+    }
+}
+
+static void put_hole(const struct args *a, const struct memmap *m, uint64_t addr)
+{
+    uint64_t base = 0;
+    const struct memmap_region *next = NULL;
+
+    for (uint32_t i = 0; i < m->nregions && next == NULL; i++) {
+        if (m->regions[i].base > addr) {
+            next = &m->regions[i];
+        } else {
+            base = m->regions[i].end;
+        }
+    }
+    say(a->to, "0x%llx: in no region; the map says nothing about 0x%llx-0x%llx\n",
+        (unsigned long long)addr, (unsigned long long)base,
+        (unsigned long long)(next != NULL ? next->base - 1 : UINT64_MAX));
+}
+
+/* Every descriptor that names the address: there may be several, or one that was left out. */
+static void put_descriptors_at(const struct args *a, const struct input *in, uint64_t addr)
+{
+    for (uint32_t i = 0; i < in->map.ndescs; i++) {
+        struct efi_memory_descriptor d = memmap_desc(&in->map, i);
+        char attr[160];
+
+        if (addr < d.physical_start ||
+            (addr - d.physical_start) >> MM_PAGE_SHIFT >= d.number_of_pages) {
+            continue;
+        }
+        say(a->to, "descriptor %u: %s at 0x%llx, %llu pages, attributes %s", i,
+            memmap_type_name(d.type), (unsigned long long)d.physical_start,
+            (unsigned long long)d.number_of_pages, attr_text(in, d.attribute, attr, sizeof(attr)));
+        if (in->lines != NULL) {
+            say(a->to, " (line %u)", in->lines[i]);
+        }
+        say(a->to, "\n");
+    }
+}
+
+static void put_findings_at(const struct args *a, const struct input *in, uint64_t addr)
+{
+    struct maplint_result lint = input_lint(in);
+
+    for (uint32_t i = 0; i < lint.n; i++) {
+        const struct memmap_finding *f = &lint.findings[i];
+
+        if (addr >= f->base && addr < f->end) {
+            maplint_put_finding(a->to, f);
+            say(a->to, "\n");
+        }
+    }
+    free(lint.findings);
+}
+
+int cmd_at(const struct args *a)
+{
+    const struct memmap_region *r;
+    struct input in;
+    uint64_t addr;
+
+    if (!parse_address(a->words[0], &addr)) {
+        complain("at: %s is no address; write 0x7e6ed000, or a decimal number", a->words[0]);
+        return STATUS_TROUBLE;
+    }
+    if (!input_open(&in, a->words[1], a->option[OPT_MAP])) {
+        return STATUS_TROUBLE;
+    }
+    r = memmap_find(&in.map, addr);
+    if (r != NULL) {
+        put_region(a, &in, addr, r);
+    } else {
+        put_hole(a, &in.map, addr);
+    }
+    put_descriptors_at(a, &in, addr);
+    put_findings_at(a, &in, addr);
+    input_close(&in);
+    return r != NULL ? STATUS_OK : STATUS_FOUND;
+}
