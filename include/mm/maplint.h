@@ -124,8 +124,7 @@ struct maplint_facts {
     enum maplint_answer raw_is_firmware;
     /* YES: the VirtualStart fields are firmware's, read before SetVirtualAddressMap(). */
     enum maplint_answer virt_is_firmware;
-    /* YES: the map key changed between two reads with no call in between that allocates or frees.
-     */
+    /* YES: the map key changed between two reads, with no call in between that allocates. */
     enum maplint_answer key_changed;
 
     /* Firmware tables, whole or at least their first byte. */
@@ -178,8 +177,8 @@ struct maplint_result {
 /*
  * Every rule but M38, over `m`. The order is total, so that it depends neither on chance nor on the
  * order of the descriptors more than it must: errors first, then by address (a finding on the map
- * as a whole has address 0), end, rule, descriptor. What lies under a claim (memmap_claim) is not
- * looked at: lint first, claim later.
+ * as a whole has address 0), end, rule, descriptor. Rules about places do not look under a claim
+ * (memmap_claim): lint first, claim later.
  * Findings that memmap_build() had to drop are counted as lost, but in no severity.
  * Cost: O((n + f) log(n + f)) in descriptors and findings, plus O(n) for every range in `facts`.
  */
@@ -199,12 +198,11 @@ void maplint_compare(struct maplint_result *out, const struct memmap *first,
 
 /*
  * One finding on one line, without the line's end:
- * "error M04 at 0x0, descriptor 3: the descriptor has no pages; it is left out".
+ * "error M04 at 0x0, descriptor 3: a descriptor has no pages; it is left out".
  */
 void maplint_put_finding(const struct mm_sink *to, const struct memmap_finding *f);
 
-/* A rule in full, some lines, each of at most `columns` >= 40 characters; longer words stick out.
- */
+/* A rule in full: lines of at most `columns` >= 40 characters, but for words that are longer. */
 void maplint_put_rule(const struct mm_sink *to, const struct maplint_rule *rule, size_t columns);
 
 #endif

@@ -279,7 +279,7 @@ const struct maplint_rule maplint_rules[MAPLINT_NRULES] = {
         .what = "the PCI configuration space of the MCFG table overlaps RAM",
         .consequence = "Writes to memory configure devices, and the other way round.",
         .advice = "Do not use the range as memory, and distrust the MCFG table.",
-        .source = "PCI Firmware Specification 3.0, 4.1.2 MCFG (address range reserved)",
+        .source = "PCI Firmware Specification 3.3, 4.1.2 MCFG (address range reserved)",
     },
     [MAPLINT_M30] = {
         .id = "M30",
@@ -390,7 +390,7 @@ const struct maplint_rule maplint_rules[MAPLINT_NRULES] = {
         .consequence = "Allowed: the map need not name it, the ACPI namespace must (PNP0C02). "
                        "Without an AML interpreter a system cannot tell and may not use it.",
         .advice = "Firmware: name it as Reserved or MMIO as well, for systems that look early.",
-        .source = "PCI Firmware Specification 3.0, 4.1.2 MCFG; Linux, "
+        .source = "PCI Firmware Specification 3.3, 4.1.2 MCFG; Linux, "
                   "Documentation/PCI/acpi-info.rst",
     },
     [MAPLINT_M42] = {
