@@ -4,18 +4,19 @@
  *
  * Model:    `from` and `to` are normalised maps; regions that touch and have one type and kind are
  *           one region here, whatever descriptors they came in. Memory that is free, or free after
- *           exit, lies differently at every boot: it is compared as a whole, by sums. All else is
- *           compared region by region, and each finds its counterpart: at the same place first,
- *           then one of its size, the nearest, then one that overlaps it, then one of like size.
- *           There is no change if, and only if, each byte has the same type, kind and attributes in
- *           both maps. The changes of (b, a) are those of (a, b), reversed.
+ *           exit, passes to the OS and lies differently at every boot: this passing memory is
+ *           compared as a whole, by sums. All else is compared region by region, and each finds its
+ *           counterpart: at the same place first, then one of its size, the nearest, then one that
+ *           overlaps it, then one of like size. There is no change if, and only if, each byte has
+ *           the same type, kind and attributes in both maps. The changes of (b, a) are those of
+ *           (a, b), reversed.
  *
  * Breaking: what an OS that hibernated under one map, or started another kernel by kexec, relies
- *           on. Runtime services and ACPI memory must be where they were for both: the resumed or
+ *           on. For both, runtime services and ACPI memory must be where they were: the resumed or
  *           new kernel goes on using the addresses of the old one (UEFI 2.10, 8.4: runtime services
  *           are given their addresses once; ACPI 6.5, chapter 15: NVS memory is saved and restored
- *           across sleep). For hibernation any other difference in what is RAM and what is not
- * matters too: Linux on x86 refuses an image of another map (arch/x86/power/hibernate.c).
+ *           across sleep). For hibernation so must all else that is not passing memory, and RAM as
+ *           a whole: Linux on x86 refuses an image of another map (arch/x86/power/hibernate.c).
  *           Attributes are capabilities and break nothing, except RUNTIME.
  *
  * Locking:  none; the maps must not change during a call.
@@ -76,7 +77,7 @@ enum mapdiff_importance {
 #define MAPDIFF_BREAKS_HIBERNATION 1u
 #define MAPDIFF_BREAKS_KEXEC       2u
 
-/* Memory of one type and kind. */
+/* Memory of one type and kind; of a change of RAM, a stretch and the first RAM in it. */
 struct mapdiff_place {
     uint64_t base; /* bytes; base == end: no place */
     uint64_t end;

@@ -2,9 +2,9 @@
  * mapdiff.c - what became of one memory map in another.
  *
  * Regions of either map are first joined to runs: neighbours of one type and kind, whatever their
- * descriptors and attributes. Runs of passing memory (free, or free after exit) are left out; they
- * are compared byte by byte in one walk over both maps, which only adds up. Then runs are paired,
- * in passes from the surest evidence to the weakest:
+ * descriptors and attributes. Passing memory (free, or free after exit) is left out; a walk over
+ * both maps side by side compares its sums and attributes. Then runs are paired, in passes from the
+ * surest evidence to the weakest:
  *
  *     1  one bound in common      it stayed, or grew or shrank at the other end
  *     2  the same size            it moved; of several, the nearest, keeping their order

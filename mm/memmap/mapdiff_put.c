@@ -320,8 +320,8 @@ void mapdiff_put_verdict(const struct mm_sink *to, const struct mapdiff *d)
                        "other.\nBreaks kexec: the next kernel would look for these regions where "
                        "they are not.\n");
     } else if ((d->breaks & MAPDIFF_BREAKS_HIBERNATION) != 0) {
-        mm_put_str(to, "Breaks hibernation: what is RAM differs, and an image saved under one map "
-                       "is refused\nunder the other. Kexec is not affected.\n");
+        mm_put_str(to, "Breaks hibernation: memory is laid out differently, and an image saved "
+                       "under one map\nis refused under the other. Kexec is not affected.\n");
     } else {
         mm_put_str(to, "Hibernation and kexec are not affected.\n");
     }

@@ -186,8 +186,8 @@ static void check_and_drop(struct mapdiff *d, void *storage)
     "Hibernation and kexec are not affected.\n"
 #define REFUSED                                                                                    \
     "Runtime services regions: the same. ACPI regions: the same.\n"                                \
-    "Breaks hibernation: what is RAM differs, and an image saved under one map is refused\n"       \
-    "under the other. Kexec is not affected.\n"
+    "Breaks hibernation: memory is laid out differently, and an image saved under one map\n"       \
+    "is refused under the other. Kexec is not affected.\n"
 #define BROKEN(runtime, acpi)                                                                      \
     "Runtime services regions: " runtime ". ACPI regions: " acpi ".\n"                             \
     "Breaks hibernation: an image saved under one map does not resume under the other.\n"          \
