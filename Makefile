@@ -1,4 +1,4 @@
-# Plat: make, make run, make test, make verify, make bench, make bench-pmm, make usb DEV=..., make debug. See README.md.
+# Plat: make, make run, make test, make verify, make fuzz, make bench, make bench-pmm, make usb DEV=..., make debug. See README.md.
 # LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands;
 # DEBUG=1 makes the debug build, in build/debug: frames are poisoned, and it is kept who took each.
 
@@ -20,7 +20,7 @@ WATCH  := -DPMM_DEBUG -fno-optimize-sibling-calls
 COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WARN) \
           $(if $(DEBUG),$(WATCH))
 
-.PHONY: all run debug usb test test-quick test-unit test-boot debug-build verify bench bench-pmm clean format
+.PHONY: all run debug usb test test-quick test-unit test-boot debug-build verify fuzz bench bench-pmm clean format
 .DELETE_ON_ERROR:
 all: $(B)/plat.efi $(B)/plat.img $(B)/platmap
 
@@ -204,6 +204,16 @@ test-boot: all debug-build $(B)/badfw.efi
 # The frame pool's protocol, as models in tests/spin, in every state there is.
 verify:
 	GCC=$(GCC) scripts/verify
+
+# Any bytes at all for whatever reads what is not ours: a minute each (SECONDS_EACH=600), by libFuzzer.
+FUZZ    := -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZBIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+$(eval $(call host_rules,fuzz,FUZZ,$(CLANG),$(HINLINE) -fsanitize=fuzzer-no-link $(FUZZ)))
+$(FUZZBIN): $(B)/fuzz/%: $(B)/fuzz/tests/fuzz/%.o $(patsubst %.c,$(B)/fuzz/%.o,$(filter mm/memmap/%,$(MM)) tests/unit/host_port.c)
+	$(Q)$(CLANG) -fsanitize=fuzzer $(FUZZ) -o $@ $^ -lcmocka
+
+fuzz: $(FUZZBIN) $(B)/gcc/test_report
+	scripts/fuzz $(FUZZBIN)
 
 bench: all
 	scripts/bench
