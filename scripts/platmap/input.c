@@ -12,7 +12,7 @@
 
 #define MAX_FILE_BYTES UINT32_MAX /* mapfile_read() takes no more */
 
-enum held { HELD_BYTES, HELD_DESCS, HELD_LINES, HELD_MAP };
+enum held { HELD_BYTES, HELD_DESCS, HELD_LINES, HELD_ASSUMED, HELD_MAP };
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
@@ -233,25 +233,54 @@ static bool open_map(struct input *in, size_t nbytes, const char *which, mm_err_
 
 /* ---- a map, normalised ----------------------------------------------------------------------- */
 
+/*
+ * A format that knows no attributes cannot say that RAM bears write-back caching, without which
+ * none of it would be usable. A copy of the map that says so.
+ */
+static struct memmap_raw assume_write_back(struct input *in, const struct memmap_raw *raw)
+{
+    unsigned char *bytes = must_alloc(raw->nbytes);
+    struct efi_memory_descriptor d;
+
+    if (raw->nbytes != 0) {
+        memcpy(bytes, raw->bytes, raw->nbytes);
+    }
+    for (uint64_t at = 0; raw->stride >= sizeof(d) && raw->stride <= raw->nbytes - at;
+         at += raw->stride) {
+        memcpy(&d, bytes + at, sizeof(d));
+        d.attribute |= memmap_type_is_ram(d.type) ? EFI_MA_WB : 0;
+        memcpy(bytes + at, &d, sizeof(d));
+    }
+    in->held[HELD_ASSUMED] = bytes;
+    return (struct memmap_raw){ bytes, raw->nbytes, raw->stride, raw->version };
+}
+
 static bool build_map(struct input *in)
 {
     const struct report_capture *c = in->capture;
-    const struct memmap_raw *raw = &c->raw;
-    uint64_t nbytes = memmap_storage_bytes(
-        raw->stride >= sizeof(struct efi_memory_descriptor) ? raw->nbytes / raw->stride : 0);
+    struct memmap *m = &in->map;
+    bool knows_caching = (c->attr_known & EFI_MA_WB) != 0;
+    struct memmap_raw raw = knows_caching ? c->raw : assume_write_back(in, &c->raw);
+    uint64_t ndescs =
+        raw.stride >= sizeof(struct efi_memory_descriptor) ? raw.nbytes / raw.stride : 0;
+    uint64_t nbytes = memmap_storage_bytes(ndescs);
 
     in->held[HELD_MAP] = must_alloc(nbytes);
-    if (memmap_build(&in->map, raw, in->held[HELD_MAP], nbytes) != MM_OK) {
+    if (memmap_build(m, &raw, in->held[HELD_MAP], nbytes) != MM_OK) {
         complain("%s: the map is too large", in->name);
         return false;
+    }
+    m->raw = c->raw;
+    for (uint32_t i = 0; i < m->nregions && !knows_caching; i++) {
+        m->regions[i].attr &= ~EFI_MA_WB;
     }
     /* What the kernel made of its map are its regions, with all that it has claimed. */
     if (c->when == REPORT_KERNEL && (c->known & REPORT_CAPTURE_REGIONS) != 0) {
         const char *broken;
 
-        in->map.regions = (struct memmap_region *)c->regions;
-        in->map.nregions = in->map.max_regions = c->nregions;
-        broken = memmap_check(&in->map);
+        m->regions = (struct memmap_region *)c->regions;
+        m->nregions = m->max_regions = c->nregions;
+        broken = memmap_check(m);
         if (broken != NULL) {
             complain("%s: the kernel's regions make no sense: %s", in->name, broken);
             return false;

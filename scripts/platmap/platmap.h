@@ -95,7 +95,7 @@ struct input {
     const struct report_capture *capture; /* the map that was asked for */
     struct memmap map;                    /* made of it */
 
-    void *held[4]; /* memory that all this lies in */
+    void *held[5]; /* memory that all this lies in */
 };
 
 /*
