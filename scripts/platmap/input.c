@@ -338,22 +338,6 @@ void input_close(struct input *in)
     }
 }
 
-void input_put_title(const struct mm_sink *to, const struct input *in)
-{
-    const struct report_capture *c = in->capture;
-
-    if (in->found.format == MAPFILE_REPORT) {
-        say(to, "%s, map %s", mapfile_format_name(in->found.format), report_when_name(c->when));
-        if (c->origin != NULL) {
-            say(to, " (%.200s)", c->origin);
-        }
-    } else {
-        say(to, "%s", mapfile_format_name(in->found.format));
-    }
-    say(to, ", %u descriptors%s\n", in->map.ndescs,
-        c->is_whole ? "" : "; nothing shows whether more are missing");
-}
-
 /* ---- lint ------------------------------------------------------------------------------------ */
 
 static enum maplint_answer yes_if(bool known)
@@ -423,6 +407,27 @@ static int compare_findings(const void *a, const void *b)
     return rule != 0 ? rule : (x->desc > y->desc) - (x->desc < y->desc);
 }
 
+/* May it go to a terminal: is it a text, without control characters? */
+static bool is_plain(const char *s)
+{
+    for (; s != NULL && *s != '\0'; s++) {
+        unsigned char c = (unsigned char)s[0];
+        unsigned char next = (unsigned char)s[1];
+
+        if (c < ' ' || c == 0x7f || (c == 0xc2 && next < 0xa0)) {
+            return false;
+        }
+    }
+    return s != NULL;
+}
+
+/* Could a Plat have found this? */
+static bool is_credible(const struct input *in, const struct memmap_finding *f)
+{
+    return is_plain(f->rule) && is_plain(f->what) && (f->subject == NULL || is_plain(f->subject)) &&
+           f->base <= f->end && (f->desc == MEMMAP_NODESC || f->desc < in->map.ndescs);
+}
+
 /* Add the findings of the machine itself, which knew its stack, its buffers and more. */
 static void add_recorded(struct maplint_result *out, const struct input *in)
 {
@@ -436,6 +441,9 @@ static void add_recorded(struct maplint_result *out, const struct input *in)
         const struct memmap_finding *f = &r->findings[i];
         uint32_t k = 0;
 
+        if (!is_credible(in, f)) {
+            continue;
+        }
         while (k < nours && compare_findings(f, &out->findings[k]) != 0) {
             k++;
         }
@@ -463,4 +471,20 @@ struct maplint_result input_lint(const struct input *in)
     free(ranges);
     add_recorded(&out, in);
     return out;
+}
+
+void input_put_title(const struct mm_sink *to, const struct input *in)
+{
+    const struct report_capture *c = in->capture;
+
+    if (in->found.format == MAPFILE_REPORT) {
+        say(to, "%s, map %s", mapfile_format_name(in->found.format), report_when_name(c->when));
+        if (is_plain(c->origin)) {
+            say(to, " (%.200s)", c->origin);
+        }
+    } else {
+        say(to, "%s", mapfile_format_name(in->found.format));
+    }
+    say(to, ", %u descriptors%s\n", in->map.ndescs,
+        c->is_whole ? "" : "; nothing shows whether more are missing");
 }

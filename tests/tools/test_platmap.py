@@ -207,6 +207,30 @@ def test_of_several_maps_one_is_chosen(tmp_path):
     assert "final" in trouble("show", "--map", "final", path)
 
 
+def test_maps_of_a_report(report, good, tmp_path):
+    """The final map is the one that counts; others are had by name, and compared with it."""
+    doc = json.loads(report.read_text())
+    start = doc["captures"][0]
+    left = start["descriptors"][:4] + start["descriptors"][5:]
+    final = dict(start, when="final", regions=None, totals=None,
+                 descriptors=[dict(d, index=i) for i, d in enumerate(left)])
+    doc["captures"] = [dict(start, when="start"), final]
+    doc["findings_capture"] = "start"
+    path = tmp_path / "two.json"
+    path.write_text(json.dumps(doc))
+    assert "map final" in platmap("summary", path)
+    assert rows_of(path) == DESCS[:4] + DESCS[5:]
+    platmap("diff", "--map=start", path, good, "--with=1")
+    assert "RuntimeServicesData" in platmap("diff", "--map=start", "--with=final", path, status=1)
+    assert "kernel" in trouble("lint", "--map=kernel", path)
+
+    lines = tmp_path / "fleet.jsonl"
+    lines.write_text("".join(json.dumps(json.loads(p.read_text()), separators=(",", ":")) + "\n"
+                             for p in (report, path)))
+    platmap("diff", "--map=2", lines, path, "--with=final")
+    assert "map final" in platmap("summary", "--map=2", lines)
+
+
 def test_damage_is_named_and_nothing_is_shown(good, report, tmp_path):
     path = tmp_path / "bad"
     cut = shell(DESCS).splitlines()
@@ -321,6 +345,21 @@ def test_lint_keeps_what_the_machine_itself_found(report):
     text = platmap("lint", "-", stdin=json.dumps(doc).encode(), status=1)
     assert "error M30" in text and text.count("M24") == 1
     assert "1 error," in text
+
+
+def test_report_of_a_liar(report):
+    """What goes to a terminal is text, whatever the report says; what cannot be is left out."""
+    doc = json.loads(report.read_text())
+    finding = doc["findings"][0]
+    doc["captures"][0]["origin"] = "\x1b[2J"
+    doc["findings"] = [dict(finding, rule="M30", what="\x1b[2J"), dict(finding, rule="M31", what=None),
+                       dict(finding, rule=None), dict(finding, rule="M29", subject="\u009b2J"),
+                       dict(finding, rule="M28", descriptor=99)]
+    data = json.dumps(doc).encode()
+    for command in ("show", "lint", "summary"):
+        text = platmap(command, "-", stdin=data)
+        assert "\x1b" not in text and "\x9b" not in text
+        assert not re.search("M28|M29|M30|M31", text)
 
 
 def test_diff(good, tmp_path):
