@@ -8,16 +8,25 @@
 
 #include "mm/mapdiff.h"
 
+/* What the format of a map leaves out, NULL if nothing. */
+static const char *limits_of(const struct input *in)
+{
+    if (in->capture->attr_known == 0) {
+        return "knows no UEFI types and attributes";
+    }
+    return in->found.format == MAPFILE_RUNTIME_MAP ? "holds only what runtime services need" : NULL;
+}
+
 /* Formats that tell less than others make differences where there are none. */
 static void warn_of_formats(const struct input *from, const struct input *to)
 {
-    bool from_types = from->capture->attr_known != 0;
-    bool to_types = to->capture->attr_known != 0;
+    const struct input *both[] = { from, to };
 
-    if (from_types != to_types) {
-        complain(
-            "note: %s knows no UEFI types and attributes: much of what follows is the format's",
-            from_types ? to->name : from->name);
+    for (size_t i = 0; i < MM_COUNTOF(both) && limits_of(from) != limits_of(to); i++) {
+        if (limits_of(both[i]) != NULL) {
+            complain("note: %s %s: much of the difference is the format's", both[i]->name,
+                     limits_of(both[i]));
+        }
     }
 }
 

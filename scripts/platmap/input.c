@@ -354,7 +354,8 @@ struct maplint_facts input_facts(const struct input *in, struct maplint_range **
         .phys_bits = r->cpu.physical_bits,
         .attr_known = c->attr_known,
         .raw_is_firmware = yes_if(c->is_verbatim),
-        .virt_is_firmware = yes_if(c->has_virtual),
+        /* In what an OS or its loader printed, they are those that it gave out itself. */
+        .virt_is_firmware = yes_if(c->has_virtual && c->is_verbatim),
         .mat = r->attributes.raw,
     };
 

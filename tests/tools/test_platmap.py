@@ -376,6 +376,22 @@ def test_diff(good, tmp_path):
     platmap("diff", good, other)
 
 
+def test_runtime_map(good, tmp_path):
+    """Its virtual addresses are the kernel's: no fault of firmware's. And it is not the whole map."""
+    path = tmp_path / "runtime-map"
+    runtime = [d for d in DESCS if d[3] & RUNTIME]
+    path.write_text("".join(
+        f"/sys/firmware/efi/runtime-map/{i}/{name}:0x{value:x}\n"
+        for i, (t, s, n, a) in enumerate(runtime)
+        for name, value in (("attribute", a), ("num_pages", n), ("phys_addr", s), ("type", t),
+                            ("virt_addr", 0xfffffffe00000000 + s))))
+    assert rows_of(path) == runtime
+    assert not re.search("M11|error", platmap("lint", path).replace("0 errors", ""))
+    done = subprocess.run([PLATMAP, "diff", path, good], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "only what runtime services need" in done.stderr
+    assert "Runtime services regions: the same" in done.stdout
+
+
 def test_convert_json_comes_back_the_same(report):
     doc = json.loads(report.read_text())
     assert doc["format"] == "plat-report"
