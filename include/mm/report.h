@@ -14,7 +14,7 @@
  *
  * Memory:   nothing is allocated, nothing recurses. A report points to texts, maps and arrays that
  *           belong to whoever filled it in: after report_read(), to the storage given to it, which
- *           is all that must be kept. report_read() takes about 12 KiB of stack.
+ *           is all that must be kept. report_read() takes about 9 KiB of stack.
  *
  * Texts:    NUL-terminated; NULL is "not known". They may come straight from firmware tables: bytes
  *           that are not UTF-8 are written as U+FFFD, in `char` arrays what is not printable ASCII

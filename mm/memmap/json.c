@@ -334,13 +334,18 @@ void json_put_hex(struct json_writer *w, uint64_t v, size_t ndigits)
 void json_put_dump(struct json_writer *w, const void *bytes, size_t n)
 {
     const unsigned char *b = bytes;
+    char digits[64]; /* in pieces, for sinks that are slow per call */
+    size_t ndigits = 0;
 
     begin_value(w);
     mm_put_char(w->to, '"');
     for (size_t i = 0; i < n; i++) {
-        char digits[2] = { "0123456789abcdef"[b[i] >> 4], "0123456789abcdef"[b[i] & 15] };
-
-        mm_put(w->to, digits, sizeof(digits));
+        digits[ndigits++] = "0123456789abcdef"[b[i] >> 4];
+        digits[ndigits++] = "0123456789abcdef"[b[i] & 15];
+        if (ndigits == sizeof(digits) || i == n - 1) {
+            mm_put(w->to, digits, ndigits);
+            ndigits = 0;
+        }
     }
     mm_put_char(w->to, '"');
 }

@@ -21,20 +21,34 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* A sink that takes pieces whole: byte by byte, most of the time would go into it. */
+struct store {
+    char buf[4 << 20];
+    size_t nbytes;
+};
+
+static void store_bytes(void *ctx, const char *s, size_t n)
+{
+    struct store *to = ctx;
+
+    CHECK(n > 0 && n <= sizeof(to->buf) - to->nbytes);
+    memcpy(to->buf + to->nbytes, s, n);
+    to->nbytes += n;
+}
+
 /* In memory of exactly the text's size, to be freed. */
 static char *text_of(const struct report *r, enum json_style style, size_t *nbytes)
 {
-    static char buf[4 << 20];
-    struct mm_text text;
-    struct mm_sink to = mm_text_sink(&text, buf, sizeof(buf));
+    static struct store store;
+    struct mm_sink to = { store_bytes, &store };
     char *exact;
 
+    store.nbytes = 0;
     report_write(r, &to, style);
-    CHECK(text.len < sizeof(buf));
-    exact = malloc(text.len);
+    exact = malloc(store.nbytes);
     CHECK(exact != NULL);
-    memcpy(exact, buf, text.len);
-    *nbytes = text.len;
+    memcpy(exact, store.buf, store.nbytes);
+    *nbytes = store.nbytes;
     return exact;
 }
 
@@ -59,26 +73,22 @@ static void check_error(const struct report_error *err, const char *text, size_t
     CHECK(message.len < sizeof(buf));
 }
 
-/* Writing `r` in one style or the other and reading it changes nothing any more. */
+/* Writing `r` and reading it changes nothing any more. */
 static void check_stable(const struct report *r, enum json_style style)
 {
-    enum json_style other = style == JSON_LINE ? JSON_PRETTY : JSON_LINE;
     struct report got;
     struct report_error err;
     size_t nbytes;
     char *text = text_of(r, style, &nbytes);
     void *storage = storage_for(nbytes);
-    size_t want_bytes;
-    char *want = text_of(r, other, &want_bytes);
     size_t again_bytes;
     char *again;
 
     CHECK(report_recognise(text, nbytes));
     CHECK(report_read(&got, text, nbytes, storage, report_storage_bytes(nbytes), &err) == MM_OK);
-    again = text_of(&got, other, &again_bytes);
-    CHECK(again_bytes == want_bytes && memcmp(again, want, want_bytes) == 0);
+    again = text_of(&got, style, &again_bytes);
+    CHECK(again_bytes == nbytes && memcmp(again, text, nbytes) == 0);
     free(again);
-    free(want);
     free(storage);
     free(text);
 }
@@ -147,7 +157,7 @@ static const char *take_text(struct input *in, char buf[24])
 static struct memmap_raw take_raw(struct input *in)
 {
     uint64_t stride = take(in, 1);
-    uint64_t nbytes = take(in, 2) % 512;
+    uint64_t nbytes = take(in, 1) % 160;
     struct memmap_raw raw;
 
     stride = stride < 128 ? 40 + 8 * (stride % 8) : stride < 250 ? stride - 128 : take(in, 8);
