@@ -176,7 +176,7 @@ static void show_regions(const struct args *a, const struct input *in)
     say(a->to, "%u regions, %s; ends are not included\n", shown, size_text(&size, nbytes));
 }
 
-/* The title of a file, if there are several or it is asked for; then `show` it. */
+/* The title of each file, and what `show` has to say of it. */
 static int for_each_file(const struct args *a,
                          void (*show)(const struct args *a, const struct input *in))
 {

@@ -345,7 +345,8 @@ static enum maplint_answer yes_if(bool known)
     return known ? MAPLINT_YES : MAPLINT_UNKNOWN;
 }
 
-struct maplint_facts input_facts(const struct input *in, struct maplint_range **ranges)
+/* What the file says around the map. `ranges` is where lists are kept, to be freed after use. */
+static struct maplint_facts facts_of(const struct input *in, struct maplint_range **ranges)
 {
     const struct report *r = &in->report;
     const struct report_capture *c = in->capture;
@@ -459,7 +460,7 @@ static void add_recorded(struct maplint_result *out, const struct input *in)
 struct maplint_result input_lint(const struct input *in)
 {
     struct maplint_range *ranges;
-    struct maplint_facts facts = input_facts(in, &ranges);
+    struct maplint_facts facts = facts_of(in, &ranges);
     struct maplint_result out = { .max = 0 };
     uint64_t room;
 

@@ -106,10 +106,6 @@ struct input {
 MM_MUST_CHECK bool input_open(struct input *in, const char *name, const char *which);
 void input_close(struct input *in);
 
-/* What the file says around the map, for the lint. `ranges` is where it keeps lists, to be freed
- * after use. */
-struct maplint_facts input_facts(const struct input *in, struct maplint_range **ranges);
-
 /*
  * All findings about the map, sorted: those of a lint here, and those in the report that only who
  * made it could know of. The array of findings is to be freed.
