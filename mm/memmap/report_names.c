@@ -2,7 +2,7 @@
  * report_names.c - words for numbers in a report.
  *
  * GUIDs of configuration tables: UEFI 2.10 4.6, and EDK II's own (MdePkg, MdeModulePkg), which most
- * firmware installs. Memory types: DSP0134 (SMBIOS 3.7) table 78.
+ * firmware installs. Memory types: DSP0134 (SMBIOS 3.7) 7.18.2.
  */
 #include "report_names.h"
 
