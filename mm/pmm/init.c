@@ -301,9 +301,11 @@ mm_err_t pmm_init(struct pmm **out, const struct memmap *m, enum pmm_kind kind, 
     p->zone_begin[ZONE_ABOVE_4G] = section_from(p, HIGH >> SECTION_SHIFT);
     p->zone_begin[ZONES] = p->nsections;
     fill_cpus(p);
-    for (uint64_t s = 0; s < p->nsections; s++) {
-        if (!test_bit(p->closed, s)) {
-            open_section(p, s);
+    for (uint64_t s = 0; s < p->nsections; s += 64) {
+        uint64_t open = ~load(&p->closed[s / 64]) & word_mask(s, p->nsections);
+
+        for (; open != 0; open &= open - 1) {
+            open_section(p, s + (unsigned)__builtin_ctzll(open));
         }
     }
     *out = p;
