@@ -12,8 +12,9 @@
  * Frames are given alone or a block at a time. Left out: runs of 2 to 256 frames, which an owner
  * takes from a word as he takes single ones, and which are put by the same OR; zeroed frames,
  * another slot like TAKE; closed sections, taken by one clear_bit() as whole blocks are. Where the
- * pool chooses by address or history (which block first, whether to gather what is put), the model
- * chooses anything. Frames of a word in the same place are alike, so the lowest stands for all.
+ * pool chooses by address or history (which block first, whether to gather what is put), or asks
+ * whether a word is marked, the model chooses anything. Frames of a word in the same place are
+ * alike, so the lowest stands for all.
  *
  * Everybody goes on for ever, and anybody may put what somebody else got. Checked in every state
  * that there is:
@@ -27,12 +28,11 @@
  *   - each frame is in exactly one place, a plane, a slot, or somebody's hand: none is lost,
  *   - a SPLIT block with free frames can be found, and so can a whole one,
  *   - the blocks that are owned are those that caches have,
- *   - no block is full and SPLIT without an owner, or somebody who is about to merge it: if all
- *     have put everything and emptied their caches, every block is whole.
+ *   - no block is full and SPLIT without an owner: if all have put everything and emptied their
+ *     caches, every block is whole.
  *
  * Options: CPUS, BLOCKS, WORDS, FRAMES;
  *   SLOTS        0 takes and puts past the slots, as interrupt handlers do, 1 has TAKE, 2 also GIVE
- *   HITS         a put into the plane is over before the merging begins
  *   SUMMARIES    with a section's bits that say where to look
  *   PUTTER, TAKER  one processor more, which only puts frames, or only gets and puts whole blocks
  *   M_...        a step is left out or comes too early, and spin must find an error
@@ -65,9 +65,8 @@ bit some_whole = 1, some_free;
 byte hand[BLOCKS * WORDS];   /* the users */
 byte hand_whole;
 byte cached[BLOCKS * WORDS]; /* the slots */
-byte kept;                   /* blocks in caches */
+byte kept;                   /* blocks that caches own */
 byte working;
-byte last[BLOCKS];           /* are about to merge the block, if it is full */
 
 /* ---- what must be true ----------------------------------------------------------------------- */
 
@@ -94,7 +93,7 @@ inline at_rest()
                 assert(avail AT(r, s) + hand AT(r, s) + cached AT(r, s) == ALL(s))
             }
             assert((some & BIT(r)) != 0 || NOTHING(avail, r));
-            assert((owned & BIT(r)) != 0 || !EVERYTHING(avail, r) || last[r] != 0)
+            assert((owned & BIT(r)) != 0 || !EVERYTHING(avail, r))
         fi
     }
     r = 0;
@@ -452,20 +451,20 @@ inline take_aside()
     od
 }
 
-/* The word is full: is the block, and has it no owner? */
-inline merge_if_full()
+/* If `so`: the word is full. */
+inline merge_if_full(mb)
 {
     if
-    :: so -> block_is_full(b)
+    :: so -> block_is_full(mb)
     :: else
     fi;
     ok = 0;
     if
-    :: so -> try_own(b)
+    :: so -> try_own(mb)
     :: else
     fi;
     if
-    :: ok -> disown(b)
+    :: ok -> disown(mb)
     :: else
     fi
 }
@@ -473,27 +472,9 @@ inline merge_if_full()
 /* The frame `m` of word `w` of block `b` goes into the plane. */
 inline put_aside()
 {
-    v = (owned & BIT(b));
     put_word(b, w, m);
-#ifdef M_PUT_LEAVES
-    skip
-#else
-#ifdef HITS
-    if
-    :: v == 0 -> /* hit_plane(): end_hit(), and then a turn of its own to merge */
-        atomic {
-            working--;
-            last[b] = last[b] + so
-        };
-        atomic {
-            working++;
-            last[b] = last[b] - so
-        }
-    :: else
-    fi;
-#endif
-    v = 0;
-    merge_if_full()
+#ifndef M_PUT_LEAVES
+    merge_if_full(b)
 #endif
 }
 
@@ -511,54 +492,41 @@ inline slot_get(use)
         cached AT(block[use], word[use]) = cached AT(block[use], word[use]) & ~f;
         mask[use] = mask[use] & ~f;
         f = 0;
-        word[use] = (mask[use] != 0 -> word[use] : 0)
+        word[use] = (mask[use] != 0 -> word[use] : 0);
+        block[use] = (mask[use] != 0 -> block[use] : NONE)
     }
 }
 
+/* Leaves `w` where it was. */
 inline empty_slot(use)
 {
     if
     :: mask[use] != 0 ->
+        cached AT(block[use], word[use]) = cached AT(block[use], word[use]) & ~mask[use];
         put_word(block[use], word[use], mask[use]);
         atomic {
-            cached AT(block[use], word[use]) = cached AT(block[use], word[use]) & ~mask[use];
             mask[use] = 0;
-            word[use] = 0
+            word[use] = 0;
+            f = w
+        };
+#ifndef M_EMPTY_LEAVES
+        merge_if_full(block[use]);
+#endif
+        atomic {
+            block[use] = NONE;
+            w = f;
+            f = 0
         }
     :: else
     fi
 }
 
-inline set_owned(use, nb)
+inline set_owned(nb)
 {
     atomic {
-        kept = (block[use] != NONE -> kept & ~BIT(block[use]) : kept);
+        kept = (owns != NONE -> kept & ~BIT(owns) : kept);
         kept = (nb != NONE -> kept | BIT(nb) : kept);
-        block[use] = nb
-    }
-}
-
-/* The frame `m` of word `w` of block `b`, which is owned, goes into a slot. */
-inline give_slot(use)
-{
-    if
-    :: block[use] == b && word[use] == w && mask[use] != 0
-    :: else ->
-        f = w;
-        empty_slot(use);
-        v = block[use];
-        set_owned(use, b);
-        if
-        :: v != b && v != NONE -> disown(v)
-        :: else
-        fi;
-        w = f;
-        f = 0
-    fi;
-    atomic {
-        word[use] = w;
-        mask[use] = mask[use] | m;
-        cached AT(b, w) = cached AT(b, w) | m
+        owns = nb
     }
 }
 
@@ -567,58 +535,77 @@ inline get_single()
     if
     :: mask[TAKE] != 0 -> slot_get(TAKE)
 #if SLOTS > 1
-    :: mask[TAKE] == 0 && mask[GIVE] != 0 -> slot_get(GIVE) /* or swap_slots(): the same */
+    :: mask[TAKE] == 0 && mask[GIVE] != 0 -> slot_get(GIVE)
 #endif
     :: else ->
         do
         :: true ->
-            b = block[TAKE];
+            b = owns;
             if
             :: b == NONE ->
                 own_block();
                 if
                 :: b == NONE -> break
-                :: else -> set_owned(TAKE, b)
+                :: else -> set_owned(b)
                 fi
             :: else
             fi;
-            take_from(b, 255);
+            v = 255;
+#if SLOTS > 1
             if
-            :: m != 0 -> /* set_slot() */
-                atomic {
+            :: v = 0 /* the word is marked */
+            :: true
+            fi;
+#endif
+            take_from(b, v);
+            v = 0;
+            if
+            :: m != 0 ->
+                atomic { /* fill_slot() */
                     mask[TAKE] = m & ~LOWEST(m);
-                    word[TAKE] = (mask[TAKE] != 0 -> w : 0)
+                    word[TAKE] = (mask[TAKE] != 0 -> w : 0);
+                    block[TAKE] = (mask[TAKE] != 0 -> b : NONE)
                 };
                 break
             :: else
             fi;
-            set_owned(TAKE, NONE);
+            set_owned(NONE);
             disown(b)
         od
     fi
 }
 
+/* The frame `m` of word `w` of block `b`. */
+inline put_into(use)
+{
+    atomic {
+        block[use] = b;
+        word[use] = w;
+        mask[use] = mask[use] | m;
+        cached AT(b, w) = cached AT(b, w) | m
+    }
+}
+
+#define HAS_WORD(use) (mask[use] != 0 && block[use] == b && word[use] == w)
+
+/* What decides between slot and plane is left open, but for what must be. An empty TAKE may still
+ * have the word. */
 inline put_single()
 {
     if
-    :: block[TAKE] == b -> give_slot(TAKE)
+    :: HAS_WORD(TAKE) || (mask[TAKE] == 0 && owns == b) -> put_into(TAKE)
 #if SLOTS > 1
-    :: block[GIVE] == b -> give_slot(GIVE)
-#endif
-    :: else ->
-        ok = 0;
-#if SLOTS > 1
-        if /* was the last frame put one of this block, too? */
-        :: (owned & BIT(b)) == 0 -> try_own(b)
-        :: true
-        fi;
-#endif
+    :: HAS_WORD(GIVE) -> put_into(GIVE)
+    :: !HAS_WORD(TAKE) && !HAS_WORD(GIVE) ->
         if
-#if SLOTS > 1
-        :: ok -> give_slot(GIVE)
-#endif
-        :: else -> put_aside()
+        :: (owned & BIT(b)) == 0 || owns == b ->
+            empty_slot(GIVE);
+            put_into(GIVE)
+        :: true -> put_aside()
         fi
+#else
+    :: !HAS_WORD(TAKE) -> put_aside()
+#endif
     fi
 }
 
@@ -627,16 +614,14 @@ inline empty_cache()
     for (u : 0 .. SLOTS - 1) {
         empty_slot(u)
     }
-    for (u : 0 .. SLOTS - 1) {
-        b = block[u];
-        if
-        :: b != NONE ->
-            set_owned(u, NONE);
-            disown(b)
-        :: else
-        fi
-    }
-    u = 0
+    u = 0;
+    b = owns;
+    if
+    :: b != NONE ->
+        set_owned(NONE);
+        disown(b)
+    :: else
+    fi
 }
 
 #else
@@ -707,7 +692,8 @@ inline put_whole()
 #define VARIABLES                                                                                  \
     byte b, w, m, v, f; /* block, word, mask, what was read, a frame */                            \
     bit ok, so;         /* answers */                                                              \
-    byte block[SLOTS] = NONE, word[SLOTS], mask[SLOTS], u
+    byte block[SLOTS] = NONE, word[SLOTS], mask[SLOTS], u; /* what is in the slots */             \
+    byte owns = NONE                                       /* the block that TAKE's is of */
 #else
 #define VARIABLES                                                                                  \
     byte b, w, m, v, f;                                                                            \
