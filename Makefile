@@ -91,15 +91,22 @@ $(B)/kernel.elf: kernel/kernel.ld $(KOBJ) $(B)/ksyms.o $(LIBMM)
 
 EFISRC := $(sort $(wildcard efi/*.c efi/*.S))
 EFIOBJ := $(addprefix $(B)/,$(addsuffix .o,$(basename $(EFISRC)))) $(B)/payload.o
+# The inspector's core; what the stub does not call is left out by the linker.
+EFIMM  := $(patsubst mm/%.c,$(B)/efi/mm/%.o,$(filter mm/memmap/%,$(MM)))
 GNUEFI ?= $(firstword $(wildcard /usr/include/efi /usr/include/gnu-efi))
 ECOM   := --target=x86_64-unknown-windows -ffreestanding -fshort-wchar -mno-red-zone \
           -mno-stack-arg-probe -mgeneral-regs-only -fcf-protection=branch
-ECFLAGS := $(COMMON) $(ECOM) -isystem $(GNUEFI) -isystem $(GNUEFI)/x86_64 -Wunreachable-code
+ECFLAGS := $(COMMON) $(ECOM) -DPLAT_VERSION='"$(VERSION)"' -isystem $(GNUEFI) -isystem $(GNUEFI)/x86_64 -Wunreachable-code
 
 $(B)/efi/%.o: efi/%.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(ECFLAGS) -c -o $@ $<
+
+$(B)/efi/mm/%.o: mm/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(ECFLAGS) -ffunction-sections -fdata-sections -c -o $@ $<
 
 $(B)/efi/%.o: efi/%.S
 	$(call say,AS,$<)
@@ -111,7 +118,7 @@ $(B)/payload.o: scripts/payload.S $(B)/kernel.elf
 	$(Q)objcopy --strip-all $(B)/kernel.elf $(B)/kernel.stripped.elf
 	$(Q)$(CLANG) $(ECOM) -I$(B) -c -o $@ scripts/payload.S
 
-$(B)/plat.efi: $(EFIOBJ)
+$(B)/plat.efi: $(EFIOBJ) $(EFIMM)
 	$(call say,LINK,$@)
 	$(Q)lld-link$(LLVM) /subsystem:efi_application /entry:efi_main /nodefaultlib /dynamicbase /nxcompat \
 	    /filealign:4096 /Brepro /out:$@ $^
@@ -158,7 +165,7 @@ usb: all
 # once by clang with ASan and UBSan, once by gcc. One is about the debug build, and made as such too.
 UNIT   := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # Files of efi/ and kernel/ that touch no machine, and so run on the host too.
-STUB_LOGIC := $(filter-out efi/main.c efi/bytes.c efi/sbat.c,$(sort $(wildcard efi/*.c)))
+STUB_LOGIC := $(filter-out efi/main.c efi/uefi_%.c efi/bytes.c efi/sbat.c,$(sort $(wildcard efi/*.c)))
 KLOGIC := $(addprefix kernel/lib/,badram.c console.c fmt.c fragdemo.c keys.c line.c log.c opts.c psf.c ramtest.c term.c)
 UNITSRC := $(MM) $(STUB_LOGIC) $(KLOGIC) $(filter-out tests/unit/test_%.c,$(sort $(wildcard tests/unit/*.c)))
 # For programs about the frame pool alone.

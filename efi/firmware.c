@@ -68,12 +68,10 @@ static void line_add_number(struct line *l, uint64_t v, unsigned base)
     }
 }
 
-void fw_say(const struct fw *fw, const char *format, ...)
+void fw_vsay(const struct fw *fw, const char *format, va_list args)
 {
     struct line l = { .len = 0 };
-    va_list args;
 
-    va_start(args, format);
     for (const char *f = format; *f != '\0'; f++) {
         if (f[0] == '%' && f[1] == 's') {
             line_add_text(&l, va_arg(args, const char *));
@@ -81,6 +79,9 @@ void fw_say(const struct fw *fw, const char *format, ...)
         } else if (f[0] == '%' && f[1] == 'l' && f[2] == 'l' && (f[3] == 'u' || f[3] == 'x')) {
             line_add_number(&l, va_arg(args, unsigned long long), f[3] == 'u' ? 10 : 16);
             f += 3;
+        } else if (f[0] == '%' && f[1] == 'u') {
+            line_add_number(&l, va_arg(args, unsigned), 10);
+            f += 1;
         } else if (f[0] == '%' && f[1] == '%') {
             line_add(&l, '%');
             f += 1;
@@ -88,7 +89,15 @@ void fw_say(const struct fw *fw, const char *format, ...)
             line_add(&l, *f);
         }
     }
-    va_end(args);
     l.text[l.len] = '\0';
     fw->print(l.text);
+}
+
+void fw_say(const struct fw *fw, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fw_vsay(fw, format, args);
+    va_end(args);
 }

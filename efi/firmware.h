@@ -1,7 +1,7 @@
 /*
  * firmware.h - what the stub asks of firmware, as a small table of functions, and what it was told
  * about the machine. All decisions of the stub are written against these two, so that a host test
- * can play firmware; main.c fills them from UEFI. No file but main.c sees a UEFI header.
+ * can play firmware; main.c and uefi_*.c fill them from UEFI. No other file sees a UEFI header.
  *
  * Model:    addresses are physical and identity mapped, as UEFI 2.10 2.3.4 promises for x64: a
  * physical address is a pointer. Every size is in bytes unless it is called npages (of 4 KiB).
@@ -12,11 +12,16 @@
 #ifndef EFI_FIRMWARE_H
 #define EFI_FIRMWARE_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "plat/boot.h"
+
+struct fw_console;   /* console.h */
+struct fw_files;     /* files.h */
+struct facts_source; /* facts.h */
 
 #define STUB_PAGE UINT64_C(4096)
 
@@ -28,9 +33,14 @@ typedef uint64_t fw_status_t;
 #define FW_INVALID_PARAMETER FW_ERROR(2)
 #define FW_UNSUPPORTED       FW_ERROR(3)
 #define FW_BUFFER_TOO_SMALL  FW_ERROR(5)
+#define FW_NOT_READY         FW_ERROR(6)
 #define FW_DEVICE_ERROR      FW_ERROR(7)
+#define FW_WRITE_PROTECTED   FW_ERROR(8)
 #define FW_OUT_OF_RESOURCES  FW_ERROR(9)
+#define FW_VOLUME_FULL       FW_ERROR(11)
+#define FW_NO_MEDIA          FW_ERROR(12)
 #define FW_NOT_FOUND         FW_ERROR(14)
+#define FW_TIMEOUT           FW_ERROR(18)
 
 /* The largest single read of a file: more in one call breaks the handle on some firmware. */
 #define FW_READ_MAX UINT64_C(0x100000)
@@ -77,6 +87,15 @@ struct fw {
 
     void (*reset)(void);                       /* does not return on a machine */
     void (*jump)(const struct fw_jump *where); /* likewise */
+
+    /* Restart into firmware's own set-up screens (UEFI 2.10 8.5.4, OsIndications): the one thing
+     * for which a variable is written. Returns only if that failed; UNSUPPORTED if firmware has no
+     * such way, which setup_is_there() says beforehand. */
+    fw_status_t (*setup)(void);
+    bool (*setup_is_there)(void);
+
+    const struct fw_console *console; /* NULL: there is none */
+    const struct fw_files *files; /* of the volume that the stub came from; NULL: there is none */
 };
 
 /* What was found out about the machine before anything was decided. Borrowed. */
@@ -106,6 +125,7 @@ struct machine {
     bool secure_boot;
     struct plat_framebuffer fb;
     uint64_t tsc_start;
+    const struct facts_source *facts; /* where the rest is to be found; NULL: nowhere */
 };
 
 static inline bool fw_failed(fw_status_t s)
@@ -127,9 +147,11 @@ static inline uint64_t fw_round_up(uint64_t n, uint64_t align)
 const char *fw_status_name(fw_status_t s);
 
 /*
- * Print, as printf does with %s, %llu, %llx and %%; other conversions are printed as they stand. A
- * text of more than 300 characters is cut. Only before exit() has been tried.
+ * Print, as printf does with %s, %u, %llu, %llx and %%; other conversions are printed as they
+ * stand. A text of more than 300 characters is cut. Only before exit() has been tried.
  */
 __attribute__((format(printf, 2, 3))) void fw_say(const struct fw *fw, const char *format, ...);
+__attribute__((format(printf, 2, 0))) void fw_vsay(const struct fw *fw, const char *format,
+                                                   va_list args);
 
 #endif

@@ -16,6 +16,7 @@
 #include "firmware.h"
 #include "handover.h"
 #include "jump.h"
+#include "mm/port.h"
 #include "screen.h"
 #include "x86/regs.h"
 
@@ -192,6 +193,26 @@ static fw_status_t main_rng(void *to, uint64_t nbytes)
     return EFI_ERROR(s) ? s : rng->GetRNG(rng, NULL, nbytes, to);
 }
 
+static const struct fw main_fw;
+
+/* mm/ found a fault of ours. Firmware takes its machine back; it goes on with the next boot entry.
+ */
+void port_panic(const char *fmt, ...)
+{
+    va_list args;
+
+    fw_say(&main_fw, "plat: a fault of Plat itself, please report it: ");
+    va_start(args, fmt);
+    fw_vsay(&main_fw, fmt, args);
+    va_end(args);
+    fw_say(&main_fw, "\n");
+    (void)bs->Stall(PAUSE_US);
+    (void)bs->Exit(self, EFI_ABORTED, 0, NULL);
+    for (;;) {
+        __asm__ volatile("cli; hlt");
+    }
+}
+
 static void main_reset(void)
 {
     st->RuntimeServices->ResetSystem(EfiResetCold, EFI_SUCCESS, 0, NULL);
@@ -219,6 +240,22 @@ static void main_jump(const struct fw_jump *j)
     }
     plat_jump(j);
 }
+
+static const struct fw main_fw = {
+    .alloc_pages = main_alloc_pages,
+    .free_pages = main_free_pages,
+    .get_map = main_get_map,
+    .exit = main_exit,
+    .print = main_print,
+    .conf_open = main_conf_open,
+    .conf_read = main_conf_read,
+    .conf_close = main_conf_close,
+    .rng = main_rng,
+    .rdrand = main_rdrand,
+    .tsc = main_tsc,
+    .reset = main_reset,
+    .jump = main_jump,
+};
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 
@@ -325,21 +362,6 @@ static void main_look_at_screens(struct machine *m)
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
 {
-    static const struct fw fw = {
-        .alloc_pages = main_alloc_pages,
-        .free_pages = main_free_pages,
-        .get_map = main_get_map,
-        .exit = main_exit,
-        .print = main_print,
-        .conf_open = main_conf_open,
-        .conf_read = main_conf_read,
-        .conf_close = main_conf_close,
-        .rng = main_rng,
-        .rdrand = main_rdrand,
-        .tsc = main_tsc,
-        .reset = main_reset,
-        .jump = main_jump,
-    };
     struct machine m = { .tsc_start = main_tsc() };
     EFI_STATUS s;
 
@@ -349,7 +371,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     (void)bs->SetWatchdogTimer(0, 0, 0, NULL);
     s = bs->HandleProtocol(image, &loaded_image_guid, (void **)&loaded);
     if (EFI_ERROR(s)) {
-        fw_say(&fw,
+        fw_say(&main_fw,
                "plat: loaded image: firmware does not say where Plat is, %s; update the "
                "firmware\n",
                fw_status_name(s));
@@ -367,7 +389,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     main_look_at_tables(&m);
     main_look_at_screens(&m);
 
-    s = handover_run(&fw, &m);
+    s = handover_run(&main_fw, &m);
     (void)bs->Stall(PAUSE_US);
     return s;
 }

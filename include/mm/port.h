@@ -65,7 +65,7 @@ void port_tlb_flush(pa_t root, uint64_t va, uint64_t nbytes);
 #define MM_ASSERT(cond)                                                                            \
     do {                                                                                           \
         if (__builtin_expect(!(cond), 0)) {                                                        \
-            port_panic("%s:%d: assertion failed: %s", __FILE_NAME__, __LINE__, #cond);             \
+            port_panic("%s:%u: assertion failed: %s", __FILE_NAME__, (unsigned)__LINE__, #cond);   \
         }                                                                                          \
     } while (0)
 

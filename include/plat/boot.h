@@ -127,6 +127,17 @@ struct plat_boot {
 
     uint64_t tsc_start; /* time-stamp counter as the stub began */
     uint64_t tsc_exit;  /* as ExitBootServices returned */
+
+    /* The map as the stub found it when it started, verbatim; start_map_bytes 0: not known. */
+    uint64_t start_map;
+    uint64_t start_map_bytes;
+    uint64_t start_map_stride;
+    uint32_t start_map_version;
+
+    /* The report on the machine (mm/report.h), without maps and findings; 0 bytes: there is none.
+     */
+    uint32_t report_bytes;
+    uint64_t report;
 };
 
 #endif
