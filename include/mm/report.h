@@ -21,8 +21,8 @@
  *           as '?'.
  *
  * Sources:  UEFI 2.10 4.3 (revision), 4.6 (configuration tables), 7.2.3 (descriptors), 8.3 (time),
- *           12.9 (frame buffers); ACPI 6.5 5.2.6 (table headers); SMBIOS 3.7 (DSP0134) 7.1 to 7.4,
- *           7.18.
+ *           12.9 (frame buffers); ACPI 6.5 5.2.6 (table headers); PCI Firmware Specification 3.3,
+ *           4.1.2 (MCFG); SMBIOS 3.7 (DSP0134) 7.1 to 7.4, 7.18.
  */
 #ifndef MM_REPORT_H
 #define MM_REPORT_H
@@ -117,6 +117,15 @@ struct report_acpi_table {
     char signature[5];
     char oem_id[7];
     char oem_table_id[9];
+};
+
+/* Where the configuration space of some PCI buses is mapped: an allocation of the MCFG table. */
+struct report_pci_config {
+    uint64_t base;      /* of the first bus's: 1 MiB a bus follow */
+    uint64_t nbytes;    /* of all of them */
+    uint32_t segment;   /* PCI segment group */
+    uint32_t first_bus; /* to last_bus, both included */
+    uint32_t last_bus;
 };
 
 /* SMBIOS type 17. */
@@ -237,6 +246,7 @@ struct report_security {
 #define REPORT_HAS_FRAMEBUFFERS (UINT32_C(1) << 6)
 #define REPORT_HAS_ATTRIBUTES   (UINT32_C(1) << 7)
 #define REPORT_HAS_FINDINGS     (UINT32_C(1) << 8)
+#define REPORT_HAS_PCI_CONFIG   (UINT32_C(1) << 9)
 
 struct report {
     uint32_t known;
@@ -256,6 +266,8 @@ struct report {
     uint32_t ntables;
     const struct report_acpi_table *acpi;
     uint32_t nacpi;
+    const struct report_pci_config *pci_config;
+    uint32_t npci_config;
     struct report_attributes attributes;
     uint32_t ncaptures;
     struct report_capture captures[REPORT_MAX_CAPTURES];

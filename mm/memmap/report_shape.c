@@ -193,6 +193,15 @@ static void say_attribute(struct json_writer *w, const void *at)
     json_put_text(w, buf);
 }
 
+/* `at` is the whole region. */
+static void say_bytes(struct json_writer *w, const void *at)
+{
+    uint64_t base = report_load64((const unsigned char *)at + offsetof(struct memmap_region, base));
+    uint64_t end = report_load64((const unsigned char *)at + offsetof(struct memmap_region, end));
+
+    json_put_u64(w, end - base);
+}
+
 /* `at` is the whole descriptor. */
 static void say_end(struct json_writer *w, const void *at)
 {
@@ -311,6 +320,13 @@ static const struct report_field acpi_fields[] = {
 };
 static const struct report_shape acpi_shape = ROW_SHAPE(acpi_fields, report_acpi_table);
 
+static const struct report_field pci_config_fields[] = {
+    U32("segment", report_pci_config, segment),   U32("first_bus", report_pci_config, first_bus),
+    U32("last_bus", report_pci_config, last_bus), HEX64("base", report_pci_config, base),
+    U64("bytes", report_pci_config, nbytes),
+};
+static const struct report_shape pci_config_shape = ROW_SHAPE(pci_config_fields, report_pci_config);
+
 static const struct report_field desc_fields[] = {
     { .key = "index", .form = FORM_INDEX },
     U32("type", efi_memory_descriptor, type),
@@ -347,6 +363,7 @@ static const struct report_shape attributes_shape = SHAPE(attributes_fields, rep
 static const struct report_field region_fields[] = {
     HEX64("base", memmap_region, base),
     HEX64("end", memmap_region, end),
+    { .key = "bytes", .form = FORM_SAID, .say = say_bytes },
     NAME("kind", memmap_region, kind, kind_name, MEMMAP_KINDS),
     U32("type", memmap_region, type),
     SAID("type_name", memmap_region, type, say_type),
@@ -420,6 +437,8 @@ static const struct report_field root_fields[] = {
                REPORT_HAS_FRAMEBUFFERS),
     KNOWN_LIST("configuration_tables", report, tables, ntables, table_shape, REPORT_HAS_TABLES),
     KNOWN_LIST("acpi_tables", report, acpi, nacpi, acpi_shape, REPORT_HAS_ACPI),
+    KNOWN_LIST("pci_configuration", report, pci_config, npci_config, pci_config_shape,
+               REPORT_HAS_PCI_CONFIG),
     KNOWN_OBJECT("memory_attributes", report, attributes, attributes_shape, REPORT_HAS_ATTRIBUTES),
     { .key = "captures",
       .form = FORM_ARRAY,

@@ -76,6 +76,10 @@ void report_sample_full(struct report_sample *s)
         { 0x7e7fd000, 0x1234, 2, 1, "DSDT", "BOCHS ", "BXPC    " },
         { 0x7e7fc000, 0x74, 6, UINT32_MAX, "FACP", "", "A\x80\n\"\\" },
     };
+    static const struct report_pci_config pci_config[] = {
+        { 0xe0000000, 0x10000000, 0, 0, 255 },
+        { 0x4010100000, 0x700000, 1, 1, 7 },
+    };
     static unsigned char mat[2 * STRIDE];
     struct report *r = &s->report;
     struct report_capture *c = r->captures;
@@ -88,7 +92,7 @@ void report_sample_full(struct report_sample *s)
     *r = (struct report){
         .known = REPORT_HAS_TIME | REPORT_HAS_FIRMWARE | REPORT_HAS_TABLES | REPORT_HAS_ACPI |
                  REPORT_HAS_SMBIOS | REPORT_HAS_CPU | REPORT_HAS_FRAMEBUFFERS |
-                 REPORT_HAS_ATTRIBUTES | REPORT_HAS_FINDINGS,
+                 REPORT_HAS_ATTRIBUTES | REPORT_HAS_FINDINGS | REPORT_HAS_PCI_CONFIG,
         .plat = "0.4",
         .with_identifiers = true,
         .arch = MAPFILE_ARCH_X86,
@@ -123,6 +127,8 @@ void report_sample_full(struct report_sample *s)
         .ntables = 2,
         .acpi = acpi,
         .nacpi = 2,
+        .pci_config = pci_config,
+        .npci_config = 2,
         .attributes = { 0x7e500018,
                         1,
                         "an entry does not match the memory map",

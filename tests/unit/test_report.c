@@ -165,6 +165,8 @@ static void test_fields(void **state)
     assert_int_equal(r->nacpi, 2);
     assert_memory_equal(&r->acpi[0], &s.report.acpi[0], sizeof(*r->acpi));
     assert_string_equal(r->acpi[1].oem_table_id, "A??\"\\");
+    assert_int_equal(r->npci_config, 2);
+    assert_memory_equal(r->pci_config, s.report.pci_config, 2 * sizeof(*r->pci_config));
     assert_int_equal(r->attributes.flags, 1);
     assert_int_equal(r->attributes.raw.version, 2);
     assert_int_equal(r->attributes.raw.nbytes, 96);
@@ -242,6 +244,7 @@ static void test_bytes(void **state)
         "  \"framebuffers\": [],\n"
         "  \"configuration_tables\": null,\n"
         "  \"acpi_tables\": null,\n"
+        "  \"pci_configuration\": null,\n"
         "  \"memory_attributes\": null,\n"
         "  \"captures\": [\n"
         "    {\n"
@@ -655,8 +658,18 @@ static void test_newer_minor(void **state)
 /* Each member that must be there is missed when it is not. */
 static void test_missing_members(void **state)
 {
-    static const char *const explained[] = { "uefi", "type_name", "name", "end",
-                                             "attribute_names" };
+    /* Some only where another certain key comes next: the `end` of a region is no explanation. */
+    static const struct {
+        const char *key;
+        const char *next;
+    } explained[] = {
+        { "uefi", "" },
+        { "type_name", "" },
+        { "name", "" },
+        { "attribute_names", "" },
+        { "end", "virtual_start\"" },
+        { "bytes", "kind\"" },
+    };
     static const char *const private[] = { "serial", "uuid", "board_serial" };
     struct report_sample s;
     size_t nbytes;
@@ -680,8 +693,13 @@ static void test_missing_members(void **state)
             continue;
         }
         snprintf(key, sizeof(key), "%.*s", (int)(end - text - (long)at - 1), text + at + 1);
+
+        const char *next = memmem(end, nbytes - (size_t)(end - text), ",\"", 2);
+
         for (size_t i = 0; i < MM_COUNTOF(explained); i++) {
-            may_miss = may_miss || strcmp(key, explained[i]) == 0;
+            may_miss =
+                may_miss || (strcmp(key, explained[i].key) == 0 && next != NULL &&
+                             strncmp(next + 2, explained[i].next, strlen(explained[i].next)) == 0);
         }
         for (size_t i = 0; i < MM_COUNTOF(private); i++) {
             may_miss = may_miss || strcmp(key, private[i]) == 0;
@@ -690,10 +708,9 @@ static void test_missing_members(void **state)
 
         struct read got = read_of(text, nbytes);
 
-        /* `end` of a region is no explanation. */
-        if (!may_miss || strcmp(key, "end") == 0) {
-            nmissed += got.err == MM_EINVAL;
-            if (got.err == MM_OK && strcmp(key, "end") != 0) {
+        if (!may_miss) {
+            nmissed++;
+            if (got.err != MM_EINVAL) {
                 fail_msg("%s is not missed", key);
             }
         } else {
