@@ -106,6 +106,7 @@ struct machine {
     uint64_t stub_bytes;
     uint64_t jump_code; /* jump.S in it, which must stay executable while CR3 changes */
     uint64_t jump_bytes;
+    uint64_t stack; /* an address in the stack that firmware gave us */
 
     bool has_nx;
     bool has_la57;

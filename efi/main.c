@@ -221,6 +221,49 @@ static void main_reset(void)
     }
 }
 
+/* OsIndications and what firmware supports of them; UEFI 2.10 8.5.4. */
+#define BOOT_TO_FW_UI UINT64_C(1)
+
+static EFI_STATUS main_get_indications(CHAR16 *name, uint64_t *v)
+{
+    UINTN nbytes = sizeof(*v);
+    EFI_STATUS s = st->RuntimeServices->GetVariable(name, &global_guid, NULL, &nbytes, v);
+
+    return !EFI_ERROR(s) && nbytes != sizeof(*v) ? EFI_COMPROMISED_DATA : s;
+}
+
+static bool main_setup_is_there(void)
+{
+    static CHAR16 name[] = L"OsIndicationsSupported";
+    uint64_t supported = 0;
+
+    return !EFI_ERROR(main_get_indications(name, &supported)) && (supported & BOOT_TO_FW_UI) != 0;
+}
+
+static fw_status_t main_setup(void)
+{
+    static CHAR16 name[] = L"OsIndications";
+    uint64_t v = 0;
+    EFI_STATUS s;
+
+    if (!main_setup_is_there()) {
+        return FW_UNSUPPORTED;
+    }
+    s = main_get_indications(name, &v);
+    if (EFI_ERROR(s) && s != EFI_NOT_FOUND) {
+        return s;
+    }
+    v |= BOOT_TO_FW_UI;
+    s = st->RuntimeServices->SetVariable(
+        name, &global_guid,
+        EFI_VARIABLE_NON_VOLATILE | EFI_VARIABLE_BOOTSERVICE_ACCESS | EFI_VARIABLE_RUNTIME_ACCESS,
+        sizeof(v), &v);
+    if (!EFI_ERROR(s)) {
+        main_reset();
+    }
+    return s;
+}
+
 static void main_jump(const struct fw_jump *j)
 {
     if (j->trampoline != 0) {
@@ -255,6 +298,8 @@ static const struct fw main_fw = {
     .tsc = main_tsc,
     .reset = main_reset,
     .jump = main_jump,
+    .setup = main_setup,
+    .setup_is_there = main_setup_is_there,
 };
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -383,6 +428,7 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     m.stub_bytes = fw_round_up(loaded->ImageSize, STUB_PAGE);
     m.jump_code = (uintptr_t)plat_jump;
     m.jump_bytes = (uint64_t)(plat_jump_end - (const unsigned char *)plat_jump);
+    m.stack = (uintptr_t)__builtin_frame_address(0);
     m.load_options = loaded->LoadOptions;
     m.load_options_bytes = loaded->LoadOptionsSize;
     main_look_at_cpu(&m);
@@ -390,6 +436,8 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     main_look_at_screens(&m);
 
     s = handover_run(&main_fw, &m);
-    (void)bs->Stall(PAUSE_US);
+    if (EFI_ERROR(s)) {
+        (void)bs->Stall(PAUSE_US);
+    }
     return s;
 }

@@ -41,9 +41,8 @@ _Noreturn void kmain(const struct plat_boot *boot);
 
 #define MAX_FINDING_LINES 8u
 
-static const char *const known_options[] = {
-    "run", "nokaslr", "log", "gdb", "keep", "paging", NULL
-};
+static const char *const known_options[] = { "run",    "nokaslr", "log",  "gdb",         "keep",
+                                             "paging", "inspect", "save", "identifiers", NULL };
 
 void __stack_chk_fail(void)
 {
