@@ -6,13 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RULE_COLUMNS 78
+#include "mm/mapshow.h"
 
-static const char *const severity_styles[] = {
-    [MEMMAP_INFO] = "",
-    [MEMMAP_WARN] = "\033[33m",
-    [MEMMAP_ERROR] = "\033[91m",
-};
+#define RULE_COLUMNS 78
 
 static int explain(const struct args *a)
 {
@@ -36,32 +32,22 @@ static int explain(const struct args *a)
     return STATUS_OK;
 }
 
-static void put_count(const struct mm_sink *to, uint64_t n, const char *what, const char *before)
-{
-    say(to, "%s%llu %s%s", before, (unsigned long long)n, what, n == 1 ? "" : "s");
-}
-
 static void put_text(const struct args *a, const struct input *in,
                      const struct maplint_result *lint)
 {
     for (uint32_t i = 0; i < lint->n; i++) {
         const struct memmap_finding *f = &lint->findings[i];
 
-        say(a->to, "%s%.900s:", a->colour ? severity_styles[f->severity] : "", in->name);
+        say(a->to, "%s%.900s:", a->colour ? mapshow_severity_style(f->severity) : "", in->name);
         if (in->lines != NULL && f->desc < in->map.ndescs) {
             say(a->to, "%u:", in->lines[f->desc]);
         }
         say(a->to, " ");
         maplint_put_finding(a->to, f);
-        say(a->to, "%s\n", a->colour ? "\033[0m" : "");
+        say(a->to, "%s\n", a->colour ? MAPSHOW_OFF : "");
     }
     say(a->to, "%.900s: ", in->name);
-    put_count(a->to, lint->count[MEMMAP_ERROR], "error", "");
-    put_count(a->to, lint->count[MEMMAP_WARN], "warning", ", ");
-    put_count(a->to, lint->count[MEMMAP_INFO], "info", ", ");
-    if (lint->lost != 0) {
-        put_count(a->to, lint->lost, "finding", "; and there was no room for ");
-    }
+    mapshow_put_count(a->to, lint);
     say(a->to, "\n");
 }
 

@@ -8,27 +8,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "mm/mapshow.h"
 #include "mm/mapsum.h"
 
 #define HEAD "\033[1m"
 #define OFF  "\033[0m"
-
-/* By what a kind means for an OS: its own, soon its own, firmware's, no memory. As the monitor. */
-static const char *const kind_styles[MEMMAP_KINDS] = {
-    [MEMMAP_FREE] = "\033[32m",
-    [MEMMAP_FREE_AFTER_EXIT] = "\033[92m",
-    [MEMMAP_FREE_AFTER_ACPI] = "\033[36m",
-    [MEMMAP_SPECIAL] = "\033[35m",
-    [MEMMAP_PERSISTENT] = "\033[35m",
-    [MEMMAP_KERNEL] = "\033[94m",
-    [MEMMAP_RUNTIME_DATA] = "\033[33m",
-    [MEMMAP_RUNTIME_CODE] = "\033[93m",
-    [MEMMAP_ACPI_NVS] = "\033[33m",
-    [MEMMAP_UNACCEPTED] = "\033[31m",
-    [MEMMAP_RESERVED] = "\033[37m",
-    [MEMMAP_MMIO] = "\033[90m",
-    [MEMMAP_BAD] = "\033[91m",
-};
 
 /* Text in a style, if there is colour. */
 static void put_styled(const struct args *a, const char *style, const char *text)
@@ -134,7 +118,7 @@ static void show_descriptors(const struct args *a, const struct input *in)
         snprintf(type, sizeof(type), "%-19s", memmap_type_name(d.type));
         say(a->to, "%4u  0x%012llx %16llu %10s  ", i, (unsigned long long)d.physical_start,
             (unsigned long long)d.number_of_pages, size_text(&size, desc_bytes(&d)));
-        put_styled(a, kind_styles[kind], type);
+        put_styled(a, mapshow_kind_style(kind), type);
         say(a->to, "  %s\n", attr_text(in, d.attribute, attr, sizeof(attr)));
         shown++;
         npages = npages + d.number_of_pages >= npages ? npages + d.number_of_pages : UINT64_MAX;
@@ -166,7 +150,7 @@ static void show_regions(const struct args *a, const struct input *in)
         }
         say(a->to, "0x%012llx 0x%012llx %10s  ", (unsigned long long)r->base,
             (unsigned long long)r->end, size_text(&size, r->end - r->base));
-        put_styled(a, kind_styles[r->kind], kind);
+        put_styled(a, mapshow_kind_style(r->kind), kind);
         say(a->to, "  %-19s  %-5s  %s\n",
             r->desc != MEMMAP_NODESC ? memmap_type_name(r->type) : "-", from,
             attr_text(in, r->attr, attr, sizeof(attr)));
@@ -241,83 +225,13 @@ static bool parse_address(const char *s, uint64_t *addr)
     return *end == '\0' && errno == 0;
 }
 
-static void put_region(const struct args *a, const struct input *in, uint64_t addr,
-                       const struct memmap_region *r)
-{
-    struct size_text size;
-    char attr[160];
-
-    say(a->to, "0x%llx: ", (unsigned long long)addr);
-    put_styled(a, kind_styles[r->kind], memmap_kind_name(r->kind));
-    say(a->to, ", 0x%llx into 0x%llx-0x%llx (%s)", (unsigned long long)(addr - r->base),
-        (unsigned long long)r->base, (unsigned long long)(r->end - 1),
-        size_text(&size, r->end - r->base));
-    if (r->desc == MEMMAP_NODESC) {
-        say(a->to, ", claimed by the kernel\n");
-    } else {
-        say(a->to, ", %s, attributes %s\n", memmap_type_name(r->type),
-            attr_text(in, r->attr, attr, sizeof(attr)));
-    }
-}
-
-static void put_hole(const struct args *a, const struct memmap *m, uint64_t addr)
-{
-    uint64_t base = 0;
-    const struct memmap_region *next = NULL;
-
-    for (uint32_t i = 0; i < m->nregions && next == NULL; i++) {
-        if (m->regions[i].base > addr) {
-            next = &m->regions[i];
-        } else {
-            base = m->regions[i].end;
-        }
-    }
-    say(a->to, "0x%llx: in no region; the map says nothing about 0x%llx-0x%llx\n",
-        (unsigned long long)addr, (unsigned long long)base,
-        (unsigned long long)(next != NULL ? next->base - 1 : UINT64_MAX));
-}
-
-/* Every descriptor that names the address: there may be several, or one that was left out. */
-static void put_descriptors_at(const struct args *a, const struct input *in, uint64_t addr)
-{
-    for (uint32_t i = 0; i < in->map.ndescs; i++) {
-        struct efi_memory_descriptor d = memmap_desc(&in->map, i);
-        char attr[160];
-
-        if (addr < d.physical_start ||
-            (addr - d.physical_start) >> MM_PAGE_SHIFT >= d.number_of_pages) {
-            continue;
-        }
-        say(a->to, "descriptor %u: %s at 0x%llx, %llu pages, attributes %s", i,
-            memmap_type_name(d.type), (unsigned long long)d.physical_start,
-            (unsigned long long)d.number_of_pages, attr_text(in, d.attribute, attr, sizeof(attr)));
-        if (in->lines != NULL) {
-            say(a->to, " (line %u)", in->lines[i]);
-        }
-        say(a->to, "\n");
-    }
-}
-
-static void put_findings_at(const struct args *a, const struct input *in, uint64_t addr)
-{
-    struct maplint_result lint = input_lint(in);
-
-    for (uint32_t i = 0; i < lint.n; i++) {
-        const struct memmap_finding *f = &lint.findings[i];
-
-        if (addr >= f->base && addr < f->end) {
-            maplint_put_finding(a->to, f);
-            say(a->to, "\n");
-        }
-    }
-    free(lint.findings);
-}
-
 int cmd_at(const struct args *a)
 {
-    const struct memmap_region *r;
+    struct mapshow show = { .colour = a->colour };
+    struct maplint_result lint;
     struct input in;
     uint64_t addr;
+    bool found;
 
     if (!parse_address(a->words[0], &addr)) {
         complain("at: %s is no address; write 0x7e6ed000, or a decimal number", a->words[0]);
@@ -326,14 +240,12 @@ int cmd_at(const struct args *a)
     if (!input_open(&in, a->words[1], a->option[OPT_MAP])) {
         return STATUS_TROUBLE;
     }
-    r = memmap_find(&in.map, addr);
-    if (r != NULL) {
-        put_region(a, &in, addr, r);
-    } else {
-        put_hole(a, &in.map, addr);
-    }
-    put_descriptors_at(a, &in, addr);
-    put_findings_at(a, &in, addr);
+    show.map = &in.map;
+    show.attr_known = in.capture->attr_known;
+    show.lines = in.lines;
+    lint = input_lint(&in);
+    found = mapshow_put_at(a->to, &show, &lint, addr);
+    free(lint.findings);
     input_close(&in);
-    return r != NULL ? STATUS_OK : STATUS_FOUND;
+    return found ? STATUS_OK : STATUS_FOUND;
 }
