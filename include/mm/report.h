@@ -29,6 +29,7 @@
 
 #include "mm/json.h"
 #include "mm/mapfile.h"
+#include "mm/maplint.h"
 #include "mm/mapsum.h"
 #include "mm/memmap.h"
 
@@ -316,6 +317,16 @@ MM_MUST_CHECK mm_err_t report_read(struct report *r, const char *text, size_t nb
 
 /* "line 3, column 17 (byte 240): pages: no whole number", without a line feed. */
 void report_put_error(const struct mm_sink *to, const struct report_error *err);
+
+/* ---- lint ------------------------------------------------------------------------------------ */
+
+/*
+ * What the report says around the map of its capture `c`, for maplint_run(). `ranges` has room for
+ * report_nranges() + 1; *facts points to it, and to what the report points to.
+ */
+uint64_t report_nranges(const struct report *r);
+void report_facts(struct maplint_facts *facts, const struct report *r,
+                  const struct report_capture *c, struct maplint_range *ranges);
 
 /* ---- tables of a map ------------------------------------------------------------------------- */
 

@@ -340,56 +340,6 @@ void input_close(struct input *in)
 
 /* ---- lint ------------------------------------------------------------------------------------ */
 
-static enum maplint_answer yes_if(bool known)
-{
-    return known ? MAPLINT_YES : MAPLINT_UNKNOWN;
-}
-
-/* What the file says around the map. `ranges` is where lists are kept, to be freed after use. */
-static struct maplint_facts facts_of(const struct input *in, struct maplint_range **ranges)
-{
-    const struct report *r = &in->report;
-    const struct report_capture *c = in->capture;
-    struct maplint_facts facts = {
-        .arch = r->arch,
-        .phys_bits = r->cpu.physical_bits,
-        .attr_known = c->attr_known,
-        .raw_is_firmware = yes_if(c->is_verbatim),
-        /* In what an OS or its loader printed, they are those that it gave out itself. */
-        .virt_is_firmware = yes_if(c->has_virtual && c->is_verbatim),
-        .mat = r->attributes.raw,
-    };
-
-    *ranges = must_alloc(r->nframebuffers * sizeof(**ranges));
-    for (uint32_t i = 0; i < r->nframebuffers; i++) {
-        (*ranges)[i] = (struct maplint_range){ r->framebuffers[i].base, r->framebuffers[i].nbytes };
-    }
-    facts.framebuffers = *ranges;
-    facts.nframebuffers = r->nframebuffers;
-    for (uint32_t i = 0; i < r->ntables; i++) {
-        const char *name = report_guid_name(r->tables[i].guid);
-
-        if (name != NULL && strcmp(name, "ACPI 2.0") == 0) {
-            facts.rsdp = (struct maplint_range){ r->tables[i].address, 36 }; /* ACPI 6.5, 5.2.5.3 */
-        } else if (name != NULL && strncmp(name, "SMBIOS", 6) == 0) {
-            facts.smbios = (struct maplint_range){ r->tables[i].address, 1 };
-        }
-    }
-    for (uint32_t i = 0; i < r->nacpi; i++) {
-        const struct report_acpi_table *t = &r->acpi[i];
-
-        if (strcmp(t->signature, "XSDT") == 0) {
-            facts.xsdt = (struct maplint_range){ t->address, t->nbytes };
-        } else if (strcmp(t->signature, "FACS") == 0) {
-            facts.facs = (struct maplint_range){ t->address, t->nbytes };
-        }
-    }
-    if (facts.mat.bytes != NULL && facts.mat.stride != 0) {
-        facts.mat_count = (uint32_t)(facts.mat.nbytes / facts.mat.stride);
-    }
-    return facts;
-}
-
 /* As maplint_run() sorts: the worst first, then by place. */
 static int compare_findings(const void *a, const void *b)
 {
@@ -459,11 +409,12 @@ static void add_recorded(struct maplint_result *out, const struct input *in)
 
 struct maplint_result input_lint(const struct input *in)
 {
-    struct maplint_range *ranges;
-    struct maplint_facts facts = facts_of(in, &ranges);
+    struct maplint_range *ranges = must_alloc((report_nranges(&in->report) + 1) * sizeof(*ranges));
+    struct maplint_facts facts;
     struct maplint_result out = { .max = 0 };
     uint64_t room;
 
+    report_facts(&facts, &in->report, in->capture, ranges);
     maplint_run(&out, &in->map, &facts);
     room = out.n + out.lost;
     out.max = room < UINT32_MAX ? (uint32_t)room : UINT32_MAX;
