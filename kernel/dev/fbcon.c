@@ -215,7 +215,9 @@ static void fbcon_write(const char *s, size_t n)
     update_row(cursor_row, cursor_col, cursor_col + 1);
 }
 
-const struct console_sink fbcon_sink = { .name = "screen", .write = fbcon_write };
+const struct console_sink fbcon_sink = { .name = "screen",
+                                         .write = fbcon_write,
+                                         .is_screen = true };
 
 /* NULL, or why this is no screen to draw on. */
 static const char *check_screen(const struct plat_framebuffer *fb)

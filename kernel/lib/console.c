@@ -116,6 +116,21 @@ void console_write(const char *s, size_t n)
     console_unlock(irq);
 }
 
+bool console_send(const char *s, size_t n)
+{
+    uint64_t irq = console_lock();
+    bool sent = false;
+
+    for (size_t i = 0; i < nsinks; i++) {
+        if (!sinks[i]->is_screen) {
+            sinks[i]->write(s, n);
+            sent = true;
+        }
+    }
+    console_unlock(irq);
+    return sent;
+}
+
 void kputs(const char *s)
 {
     console_write(s, strlen(s));

@@ -23,6 +23,7 @@
 struct console_sink {
     const char *name;
     void (*write)(const char *s, size_t n); /* bounded time, also when the device is gone */
+    bool is_screen; /* a person looks at it, and what has scrolled away is gone */
 };
 
 /*
@@ -36,6 +37,12 @@ void console_replay_log(const struct console_sink *s);
 
 /* Any context. One call is never torn apart, and screens draw once per call. */
 void console_write(const char *s, size_t n);
+/*
+ * As console_write(), but not to screens: for text that programs read. False, and nothing was
+ * written, if there are only screens. `n` may be 0, to ask.
+ */
+bool console_send(const char *s, size_t n);
+
 void kputs(const char *s); /* without a line end of its own */
 void kprintf(const char *fmt, ...) MM_PRINTF(1, 2);
 

@@ -32,8 +32,8 @@ static void write1(const char *s, size_t n)
     sink_write(1, s, n);
 }
 
-static const struct console_sink sink0 = { "zero", write0 };
-static const struct console_sink sink1 = { "one", write1 };
+static const struct console_sink sink0 = { .name = "zero", .write = write0 };
+static const struct console_sink sink1 = { .name = "one", .write = write1, .is_screen = true };
 
 static void forget(void)
 {
@@ -80,6 +80,7 @@ static void test_console(void **state)
 {
     (void)state;
     kputs("nobody listens\n");
+    assert_false(console_send("nor here\n", 9));
     console_add(&sink0);
     assert_seen(0, "");
     kprintf("%d lines\nat %s\n", 2, "once");
@@ -89,6 +90,9 @@ static void test_console(void **state)
     console_write("abc", 2);
     assert_string_equal(seen[1], "ab");
     assert_seen(0, "ab");
+    assert_true(console_send("cde", 2)); /* not to the screen */
+    assert_string_equal(seen[1], "");
+    assert_seen(0, "cd");
     kprintf("%*s", 5000, "x"); /* cut */
     assert_int_equal(nseen[0], CONSOLE_PRINT_MAX);
     forget();
