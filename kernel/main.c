@@ -136,7 +136,7 @@ static void start_screen(const struct plat_boot *boot)
     }
 }
 
-/* What is wrong with the map, the errors and warnings of it; the monitor's `memmap -f` has all. */
+/* What is wrong with the map, the errors and warnings of it; the monitor's `lint` has all. */
 static void log_findings(const struct plat_boot *boot)
 {
     unsigned n = 0;
@@ -153,7 +153,7 @@ static void log_findings(const struct plat_boot *boot)
             continue;
         }
         if (n++ == MAX_FINDING_LINES) {
-            log_warn("map: and more; memmap -f lists them");
+            log_warn("map: and more; lint lists them");
             return;
         }
         log_warn("map: %s at 0x%llx: %s", f->rule, (unsigned long long)f->base, f->what);

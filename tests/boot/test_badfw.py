@@ -6,7 +6,7 @@ import pytest
 
 from plat import platqemu
 
-VERDICT = 'run="check; audit; memmap -f; selftest; poweroff"\n'
+VERDICT = 'run="check; audit; lint; selftest; poweroff"\n'
 
 
 @pytest.fixture(scope="module")

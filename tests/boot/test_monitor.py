@@ -3,6 +3,7 @@
 One machine serves all tests but two of the last ones; the very last switches it off.
 """
 
+import collections
 import re
 import time
 
@@ -10,8 +11,8 @@ import pytest
 
 GUEST = dict(mem="256M")
 
-COMMANDS = ("alloc audit bench boot check clear cpu crash demo echo frames free heap help log "
-            "memmap pagetables peek poke poweroff reboot runtime selftest walk").split()
+COMMANDS = ("alloc audit bench boot check clear cpu crash demo echo frames free heap help lint "
+            "log memmap pagetables peek poke poweroff reboot report runtime selftest walk").split()
 PAGE = 4096
 CTRL_A, CTRL_C, CTRL_D, CTRL_E, CTRL_K, CTRL_U, CTRL_W = "\x01", "\x03", "\x04", "\x05", "\x0b", \
     "\x15", "\x17"
@@ -27,6 +28,22 @@ def number(text, pattern, base=10):
     match = re.search(pattern, text, re.M)
     assert match, f"no {pattern!r} in:\n{text}"
     return int(match[1], base)
+
+
+def size_text(nbytes):
+    """As the monitor says a size: one digit behind the point, cut off."""
+    unit = 0
+    while nbytes >> 10 * unit >= 1024:
+        unit += 1
+    if unit == 0:
+        return f"{nbytes} B"
+    tenths = nbytes * 10 >> 10 * unit
+    return f"{tenths // 10}.{tenths % 10} {'KMGTPE'[unit - 1]}iB"
+
+
+def descriptors(text):
+    """(index, start, pages, type, attributes) of each line of `memmap -r`."""
+    return rows(text, r" *(\d+)  ([0-9a-f]{12}) +(\d+) +\S+ \S+  (\S+) +(\S+)")
 
 
 def regions(g):
@@ -54,7 +71,7 @@ def test_help_explains(guest, command):
 
 
 def test_lists_and_helps_fit_80_columns(guest):
-    for line in ["help", "memmap", "memmap -s", "frames", "frames map", "frames map 0 1m",
+    for line in ["help", "memmap", "memmap -s", "lint m24", "frames", "frames map", "frames map 0 1m",
                  "frames at 0x1000", "frames drain", "bench pmm", "pagetables", "audit", "heap", "cpu",
                  "check", "crash", "walk kfree", "peek kfree", "peek kfree -q", "bench walk"]:
         wide = [row for row in guest.cmd(line).splitlines() if len(row) > 80]
@@ -85,7 +102,9 @@ def test_clear_clears(guest):
 
 
 BAD = {
-    "memmap": ["-x", "-rs", "-r -s", "-s -f", "5"],
+    "memmap": ["-x", "-rs", "-r -s", "-f", "x", "1 2", "-r 5", "-s 5", "0x10000000000000000"],
+    "lint": ["-x", "M99", "m", "M01 M02"],
+    "report": ["-x", "1", "-d 1"],
     "frames": ["5", "-a", "at", "at x", "at 1 2", "at 0x10000000000000", "who", "map x",
                "map 0 0", "map 1 2 3", "drain 1"],
     "walk": ["", "1 2", "-x", "nosuchfunction", "12q", "0x", "kfree+", "kfree+z"],
@@ -165,36 +184,75 @@ def test_memmap_regions_and_totals_agree(guest):
     assert all(base < end and base % PAGE == 0 and end % PAGE == 0 for base, end, _ in found)
     assert all(a[1] <= b[0] for a, b in zip(found, found[1:]))
 
+    # To the byte: test_report.py.
     sums = guest.cmd("memmap -s")
-    types, kinds = sums.split("\n\n")
-    row = r"(\S.*?) +(\d+) +(\d+) +[\d.]+ \w+"
-    kind_rows = {name: (int(n), int(pages)) for name, n, pages in rows(kinds, row)}
-    total = kind_rows.pop("in all")
-    assert total == (len(found), sum(end - base for base, end, _ in found) // PAGE)
-    for kind, (count, pages) in kind_rows.items():
-        own = [end - base for base, end, k in found if k == kind]
-        assert (count, pages) == (len(own), sum(own) // PAGE), kind
+    kinds = dict(rows(sums[sums.index("by use"):], r"  (\S.*?) +([\d.]+ \w+)"))
+    assert kinds == {kind: size_text(sum(end - base for base, end, k in found if k == kind))
+                     for kind in {k for _, _, k in found}}
     # OVMF has all of these, and says so in each boot.
     assert {"free", "free after exit", "kernel", "runtime code", "runtime data",
-            "ACPI NVS"} <= set(kind_rows)
+            "ACPI NVS"} <= set(kinds)
 
     raw = guest.cmd("memmap -r")
-    descriptors = rows(raw, r" *(\d+)  ([0-9a-f]{12}) +(\d+) +\S+ \S+  (\S+) +(\S+)")
-    assert [int(d[0]) for d in descriptors] == list(range(len(descriptors)))
-    assert number(raw, r"^(\d+) descriptors of 48 bytes, version 1") == len(descriptors)
-    type_rows = {name: (int(n), int(pages)) for name, n, pages in rows(types, row)}
-    assert type_rows.pop("in all") == (len(descriptors), sum(int(d[2]) for d in descriptors))
-    for name, (count, pages) in type_rows.items():
-        own = [int(d[2]) for d in descriptors if d[3] == name]
-        assert (count, pages) == (len(own), sum(own)), name
-    assert any("RUNTIME" in d[4] for d in descriptors if d[3].startswith("RuntimeServices"))
-    assert all("WB" in d[4] for d in descriptors if d[3] == "Conventional")
+    found_raw = descriptors(raw)
+    assert [int(d[0]) for d in found_raw] == list(range(len(found_raw)))
+    assert number(raw, r"^(\d+) descriptors of 48 bytes, version 1") == len(found_raw)
+    assert rows(sums, r"descriptors +(\d+), in (\d+) regions") == [(str(len(found_raw)),
+                                                                    str(len(found)))]
+    types = dict(rows(sums[sums.index("by type"):sums.index("by use")], r"  (\S+) +([\d.]+ \w+)"))
+    assert types.pop("claimed") != "0 B"
+    for name in {d[3] for d in found_raw}:
+        given = size_text(sum(int(d[2]) for d in found_raw if d[3] == name) * PAGE)
+        # What we claim is not there any more.
+        assert types[name] == given or name in ("LoaderCode", "LoaderData", "Conventional"), name
+    assert any("RUNTIME" in d[4] for d in found_raw if d[3].startswith("RuntimeServices"))
+    assert all("WB" in d[4] for d in found_raw if d[3] == "Conventional")
 
 
-def test_memmap_findings(guest):
-    text = guest.cmd("memmap -f")
-    named = rows(text, r"([MA]\d\d) (?:info|warning|error): .+")
-    assert number(text, r"^(\d+) findings") == len(named)
+def test_memmap_draws_a_bar(guest):
+    bar, legend, empty = guest.cmd("memmap -s").split("\n")[:3]
+    names = dict(re.findall(r"  (\S) ((?: ?\S)+)", legend))
+    assert len(bar) == 79 and empty == ""
+    assert names["."] == "free" and names["K"] == "kernel" and set(bar) == set(names)
+    assert bar.count(".") > 79 / 2
+    assert b"\x1b[30;42m." in guest.last_raw
+
+
+def test_memmap_at_an_address(guest):
+    """Every region's first and last byte, and what lies between regions."""
+    found = regions(guest)
+    for base, end, kind in found[::7] + found[-1:]:
+        for addr in (base, end - 1):
+            assert guest.cmd(f"memmap {addr:#x}").startswith(
+                f"{addr:#x}: {kind}, {addr - base:#x} into {base:#x}-{end - 1:#x} (")
+    assert guest.cmd("memmap 0x1234").endswith(
+        ", Conventional, attributes UC|WC|WT|WB\n"
+        "descriptor 1: Conventional at 0x1000, 159 pages, attributes UC|WC|WT|WB\n")
+    assert "info M24 at 0x0-0xfff, descriptor 0: " in guest.cmd("memmap 0xfff")
+    base = next(base for base, _, kind in found if kind == "kernel")
+    assert ", claimed by the kernel\ndescriptor " in guest.cmd(f"memmap {base:#x}")
+    (end, base), *_ = [(a[1], b[0]) for a, b in zip(found, found[1:]) if a[1] != b[0]]
+    said = f": in no region; the map says nothing about {end:#x}-{base - 1:#x}\n"
+    assert guest.cmd(f"memmap {end}") == f"{end:#x}{said}"
+    assert guest.cmd("memmap 0xffffffffffffffff").endswith("-0xffffffffffffffff\n")
+
+
+def test_lint(guest):
+    *findings, count, _ = guest.cmd("lint").split("\n")
+    severities = [re.match(r"(error|warning|info) [MA]\d\d(?: at 0x[0-9a-f]+.*)?: \S", line)[1]
+                  for line in findings]
+    assert count == ", ".join(f"{severities.count(word)} {word}{'s'[severities.count(word) == 1:]}"
+                              for word in ("error", "warning", "info"))
+    assert findings and severities == sorted(severities, key=["error", "warning", "info"].index)
+    assert "error" not in severities
+
+
+def test_lint_explains(guest):
+    text = guest.cmd("lint m04")
+    assert re.match(r"M04 +a descriptor has no pages; it is left out\nSeverity +error\n", text)
+    for word in ("Consequence", "Advice", "Source"):
+        assert f"\n{word} " in text
+    assert all(len(line) <= 79 for line in text.splitlines())
 
 
 SIZE = r"([\d.]+ [KMGT]?i?B|-)"
@@ -244,9 +302,9 @@ def test_frames_know_what_they_were(guest):
              rows(text[text.index("firmware's type"):], rf"(\S.*?) +{SIZE} +{SIZE} +{SIZE} +{SIZE} +{SIZE}")}
     for name, (total, *parts) in fates.items():
         assert near(total, sum(parts), 5), name
-    given = {name: int(pages) * PAGE for name, _, pages in
-             rows(guest.cmd("memmap -s").split("\n\n")[0], r"(\S.*?) +(\d+) +(\d+) +[\d.]+ \w+")}
-    given.pop("in all")
+    given = collections.Counter()
+    for _, _, pages, name, _ in descriptors(guest.cmd("memmap -r")):
+        given[name] += int(pages) * PAGE
     for name, pages in given.items():
         assert near(pages, fates[name][0]), name
     assert fates["RuntimeServicesData"][4] == fates["RuntimeServicesData"][0] > 0
