@@ -181,6 +181,16 @@ static int for_each_file(const struct args *a,
     return status;
 }
 
+/* Unless it is said which: descriptors, but of the kernel's view its regions, which are all that it
+ * has. */
+static void show_map(const struct args *a, const struct input *in)
+{
+    bool regions = a->option[OPT_NORMALISED] != NULL ||
+                   (in->capture->when == REPORT_KERNEL && a->option[OPT_RAW] == NULL);
+
+    (regions ? show_regions : show_descriptors)(a, in);
+}
+
 int cmd_show(const struct args *a)
 {
     if (!check_types(a)) {
@@ -190,7 +200,7 @@ int cmd_show(const struct args *a)
         complain("show: --raw or --normalised, not both");
         return STATUS_TROUBLE;
     }
-    return for_each_file(a, a->option[OPT_NORMALISED] != NULL ? show_regions : show_descriptors);
+    return for_each_file(a, show_map);
 }
 
 /* ---- summary --------------------------------------------------------------------------------- */
