@@ -133,7 +133,7 @@ $(B)/badfw.efi: tests/boot/badfw.c
 # ---- platmap: the inspector, for the host; one file that needs nothing else -----------------------
 
 MAPSRC  := $(sort $(wildcard scripts/platmap/*.c)) $(filter mm/memmap/% mm/pmm/%,$(MM))
-MAPFLAGS := $(COMMON) -D_POSIX_C_SOURCE=200809L -DPLAT_VERSION='"$(VERSION)"' -Wunreachable-code
+MAPFLAGS := $(COMMON) -D_XOPEN_SOURCE=700 -DPLAT_VERSION='"$(VERSION)"' -Wunreachable-code
 
 $(B)/host/%.o: %.c
 	$(call say,HOSTCC,$<)

@@ -289,7 +289,10 @@ const struct report_capture *report_capture_at(const struct report *r, enum repo
  */
 void report_write(const struct report *r, const struct mm_sink *to, enum json_style style);
 
-/* Is this the beginning of a report, of whatever version? For telling formats apart. */
+/*
+ * Is this the beginning of a report, of whatever version? For telling formats apart. O(1) for what
+ * Plat wrote; where other programs have put members before `format`, O(those).
+ */
 bool report_recognise(const char *text, size_t nbytes);
 
 /* Why a document was refused. */

@@ -778,8 +778,16 @@ bool report_recognise(const char *text, size_t nbytes)
     struct json_reader j;
 
     json_read_begin(&j, text, nbytes);
-    return json_next(&j) == JSON_OBJECT && json_next(&j) == JSON_KEY && json_is(&j, "format") &&
-           json_next(&j) == JSON_TEXT && json_is(&j, "plat-report");
+    if (json_next(&j) != JSON_OBJECT) {
+        return false;
+    }
+    while (json_next(&j) == JSON_KEY) {
+        if (json_is(&j, "format")) {
+            return json_next(&j) == JSON_TEXT && json_is(&j, "plat-report");
+        }
+        (void)json_skip(&j);
+    }
+    return false;
 }
 
 uint64_t report_storage_bytes(uint64_t nbytes)

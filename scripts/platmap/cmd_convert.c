@@ -166,7 +166,7 @@ static bool put_badram(const struct mm_sink *to, const struct input *in)
 /* ---- ours ------------------------------------------------------------------------------------ */
 
 /* A report of a machine stays as it is; one made here gets its findings first. */
-static bool put_report(const struct mm_sink *to, const struct input *in)
+static bool put_styled(const struct mm_sink *to, const struct input *in, enum json_style style)
 {
     struct report r = in->report;
     struct maplint_result lint = { .findings = NULL };
@@ -179,9 +179,19 @@ static bool put_report(const struct mm_sink *to, const struct input *in)
         r.nfindings = lint.n;
         r.lost_findings = lint.lost < UINT32_MAX ? (uint32_t)lint.lost : UINT32_MAX;
     }
-    report_write(&r, to, JSON_PRETTY);
+    report_write(&r, to, style);
     free(lint.findings);
     return true;
+}
+
+static bool put_report(const struct mm_sink *to, const struct input *in)
+{
+    return put_styled(to, in, JSON_PRETTY);
+}
+
+static bool put_line(const struct mm_sink *to, const struct input *in)
+{
+    return put_styled(to, in, JSON_LINE);
 }
 
 static bool has_descriptors(const struct input *in)
@@ -211,36 +221,76 @@ static bool put_jsonl(const struct mm_sink *to, const struct input *in)
     return true;
 }
 
-static const struct {
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static const struct format {
     const char *name;
     bool (*put)(const struct mm_sink *to, const struct input *in);
+    bool is_report; /* it says itself whether the map is whole */
+    bool is_many;   /* any number of maps, one after another */
 } formats[] = {
-    { "json", put_report }, { "csv", put_csv },       { "jsonl", put_jsonl },
-    { "e820", put_e820 },   { "memmap", put_memmap }, { "badram", put_badram },
+    { "json", put_report, true, false },    { "reports", put_line, true, true },
+    { "csv", put_csv, false, false },       { "jsonl", put_jsonl, false, false },
+    { "e820", put_e820, false, false },     { "memmap", put_memmap, false, false },
+    { "badram", put_badram, false, false },
 };
+
+struct converting {
+    const struct args *args;
+    const struct format *format;
+};
+
+static int convert_one(void *ctx, struct input *in)
+{
+    const struct converting *c = ctx;
+
+    input_assume_arch(in, c->args->arch);
+    if (!in->capture->is_whole && !c->format->is_report) {
+        complain("note: %s: " NOT_WHOLE, in->name);
+    }
+    return c->format->put(c->args->to, in) ? STATUS_OK : STATUS_TROUBLE;
+}
+
+static int convert_many(struct converting *c)
+{
+    const struct args *a = c->args;
+    int status = STATUS_OK;
+
+    for (int i = 0; i < a->nwords; i++) {
+        status = worse_of(status, input_each(a->words[i], a->option[OPT_MAP], convert_one, c));
+    }
+    return status;
+}
 
 int cmd_convert(const struct args *a)
 {
-    const char *format = a->option[OPT_TO];
+    struct converting c = { .args = a, .format = formats };
+    const char *name = a->option[OPT_TO];
     struct input in;
-    size_t i = 0;
-    bool done;
+    int status;
 
-    if (format == NULL) {
+    if (name == NULL) {
         complain("convert: --to FORMAT is missing");
         return STATUS_TROUBLE;
     }
-    while (i < MM_COUNTOF(formats) && strcmp(format, formats[i].name) != 0) {
-        i++;
+    while (c.format < formats + MM_COUNTOF(formats) && strcmp(name, c.format->name) != 0) {
+        c.format++;
     }
-    if (i == MM_COUNTOF(formats)) {
-        complain("convert: there is no format %s; see platmap convert --help", format);
+    if (c.format == formats + MM_COUNTOF(formats)) {
+        complain("convert: there is no format %s; see platmap convert --help", name);
+        return STATUS_TROUBLE;
+    }
+    if (c.format->is_many) {
+        return convert_many(&c);
+    }
+    if (a->nwords != 1) {
+        complain("convert: one file at a time; --to reports takes several");
         return STATUS_TROUBLE;
     }
     if (!input_open(&in, a->words[0], a->option[OPT_MAP])) {
         return STATUS_TROUBLE;
     }
-    done = formats[i].put(a->to, &in);
+    status = convert_one(&c, &in);
     input_close(&in);
-    return done ? STATUS_OK : STATUS_TROUBLE;
+    return status;
 }

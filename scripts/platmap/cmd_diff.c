@@ -8,26 +8,63 @@
 
 #include "mm/mapdiff.h"
 
-/* What the format of a map leaves out, NULL if nothing. */
+#define MAX_NOTES 2
+
+/* What the format of a map leaves out, and what that makes of a comparison; NULL if nothing. */
 static const char *limits_of(const struct input *in)
 {
     if (in->capture->attr_known == 0) {
-        return "knows no UEFI types and attributes";
+        return "tells no UEFI types and attributes, and its bounds were rounded to pages. "
+               "Runtime services memory is Reserved there, boot services and loader memory is "
+               "free: such changes are the format's, and so may be what is said to break. RAM "
+               "and ACPI memory can be compared";
     }
-    return in->found.format == MAPFILE_RUNTIME_MAP ? "holds only what runtime services need" : NULL;
+    return in->found.format == MAPFILE_RUNTIME_MAP
+               ? "holds only what runtime services need; all else appears or vanishes with the "
+                 "format. Runtime services memory can be compared"
+               : NULL;
 }
 
 /* Formats that tell less than others make differences where there are none. */
-static void warn_of_formats(const struct input *from, const struct input *to)
+static uint32_t notes_about(const char *notes[MAX_NOTES], const struct input *in,
+                            const struct input *other)
 {
-    const struct input *both[] = { from, to };
+    uint32_t n = 0;
 
-    for (size_t i = 0; i < MM_COUNTOF(both) && limits_of(from) != limits_of(to); i++) {
-        if (limits_of(both[i]) != NULL) {
-            complain("note: %s %s: much of the difference is the format's", both[i]->name,
-                     limits_of(both[i]));
-        }
+    if (limits_of(in) != NULL && limits_of(in) != limits_of(other)) {
+        notes[n++] = limits_of(in);
+    } else if ((in->capture->attr_known & ~other->capture->attr_known) != 0 &&
+               limits_of(other) == NULL) {
+        notes[n++] = "has attributes that the other's format does not show; they are not compared";
     }
+    if (!in->capture->is_whole) {
+        notes[n++] = NOT_WHOLE "; what vanished or appeared may only be missing";
+    }
+    return n;
+}
+
+static void put_notes(const struct mm_sink *to, const struct input *in, const struct input *other)
+{
+    const char *notes[MAX_NOTES];
+    uint32_t n = notes_about(notes, in, other);
+
+    for (uint32_t i = 0; i < n; i++) {
+        say(to, "Note: %.900s: %s.\n", in->name, notes[i]);
+    }
+}
+
+static void put_notes_json(struct json_writer *w, const char *key, const struct input *in,
+                           const struct input *other)
+{
+    const char *notes[MAX_NOTES];
+    uint32_t n = notes_about(notes, in, other);
+
+    json_key(w, key);
+    json_begin_array(w);
+    for (uint32_t i = 0; i < n; i++) {
+        json_put_text(w, notes[i]);
+    }
+    json_end_array(w);
 }
 
 static int compare(const struct args *a, const struct input *from, const struct input *to)
@@ -55,10 +92,14 @@ static int compare(const struct args *a, const struct input *from, const struct 
         json_put_text(&w, to->name);
         json_key(&w, "diff");
         mapdiff_put_json(&w, &d);
+        put_notes_json(&w, "from_notes", from, to);
+        put_notes_json(&w, "to_notes", to, from);
         json_end_object(&w);
         json_write_end(&w);
     } else {
         mapdiff_put(a->to, &d);
+        put_notes(a->to, from, to);
+        put_notes(a->to, to, from);
     }
     free(storage);
     return status;
@@ -84,7 +125,6 @@ int cmd_diff(const struct args *a)
         return STATUS_TROUBLE;
     }
     if (input_open(&to, second, with)) {
-        warn_of_formats(&from, &to);
         status = compare(a, &from, &to);
         input_close(&to);
     }

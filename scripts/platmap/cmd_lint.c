@@ -48,14 +48,15 @@ static void put_text(const struct args *a, const struct input *in,
     }
     say(a->to, "%.900s: ", in->name);
     mapshow_put_count(a->to, lint);
-    say(a->to, "\n");
+    say(a->to, "%s\n", in->capture->is_whole ? "" : "; " NOT_WHOLE);
 }
 
-static void put_descriptor(struct json_writer *w, const char *key, uint32_t desc)
+/* A number, or null for `none`. */
+static void put_number(struct json_writer *w, const char *key, uint64_t v, uint64_t none)
 {
     json_key(w, key);
-    if (desc != MEMMAP_NODESC) {
-        json_put_u64(w, desc);
+    if (v != none) {
+        json_put_u64(w, v);
     } else {
         json_put_null(w);
     }
@@ -70,7 +71,10 @@ static void put_json(const struct args *a, const struct input *in,
     json_write_begin(&w, a->to, JSON_LINE);
     json_begin_object(&w);
     json_key(&w, "file");
-    json_put_text(&w, in->name);
+    json_put_text(&w, in->source.name);
+    put_number(&w, "line", in->line, 0);
+    json_key(&w, "whole");
+    json_put_bool(&w, in->capture->is_whole);
     json_key(&w, "errors");
     json_put_u64(&w, lint->count[MEMMAP_ERROR]);
     json_key(&w, "warnings");
@@ -93,8 +97,8 @@ static void put_json(const struct args *a, const struct input *in,
         json_put_text(&w, f->what);
         json_key(&w, "subject");
         json_put_text(&w, f->subject);
-        put_descriptor(&w, "descriptor", f->desc);
-        put_descriptor(&w, "other", f->other);
+        put_number(&w, "descriptor", f->desc, MEMMAP_NODESC);
+        put_number(&w, "other", f->other, MEMMAP_NODESC);
         json_key(&w, "base");
         json_put_hex(&w, f->base, 16);
         json_key(&w, "end");
@@ -106,8 +110,35 @@ static void put_json(const struct args *a, const struct input *in,
     json_write_end(&w);
 }
 
+struct linting {
+    const struct args *args;
+    const struct input *against; /* the map of an earlier boot; NULL for none */
+};
+
+static int lint_one(void *ctx, struct input *in)
+{
+    const struct linting *l = ctx;
+    struct maplint_result lint;
+    int status;
+
+    input_assume_arch(in, l->args->arch);
+    if (l->against != NULL && !input_has_runtime(in)) {
+        return STATUS_TROUBLE;
+    }
+    lint = input_lint(in);
+    if (l->against != NULL) {
+        input_compare(&lint, l->against, in);
+    }
+    (l->args->option[OPT_JSON] != NULL ? put_json : put_text)(l->args, in, &lint);
+    status = lint.count[MEMMAP_ERROR] != 0 ? STATUS_FOUND : STATUS_OK;
+    free(lint.findings);
+    return status;
+}
+
 int cmd_lint(const struct args *a)
 {
+    struct linting l = { .args = a };
+    struct input against;
     int status = STATUS_OK;
 
     if (a->option[OPT_EXPLAIN] != NULL) {
@@ -121,21 +152,21 @@ int cmd_lint(const struct args *a)
         complain("lint: no file is named; - is standard input");
         return STATUS_TROUBLE;
     }
+    if (a->option[OPT_AGAINST] != NULL) {
+        if (!input_open(&against, a->option[OPT_AGAINST], NULL)) {
+            return STATUS_TROUBLE;
+        }
+        if (!input_has_runtime(&against)) {
+            input_close(&against);
+            return STATUS_TROUBLE;
+        }
+        l.against = &against;
+    }
     for (int i = 0; i < a->nwords; i++) {
-        struct maplint_result lint;
-        struct input in;
-
-        if (!input_open(&in, a->words[i], a->option[OPT_MAP])) {
-            status = STATUS_TROUBLE;
-            continue;
-        }
-        lint = input_lint(&in);
-        (a->option[OPT_JSON] != NULL ? put_json : put_text)(a, &in, &lint);
-        if (lint.count[MEMMAP_ERROR] != 0 && status == STATUS_OK) {
-            status = STATUS_FOUND;
-        }
-        free(lint.findings);
-        input_close(&in);
+        status = worse_of(status, input_each(a->words[i], a->option[OPT_MAP], lint_one, &l));
+    }
+    if (l.against != NULL) {
+        input_close(&against);
     }
     return status;
 }

@@ -160,35 +160,34 @@ static void show_regions(const struct args *a, const struct input *in)
     say(a->to, "%u regions, %s; ends are not included\n", shown, size_text(&size, nbytes));
 }
 
-/* The title of each file, and what `show` has to say of it. */
-static int for_each_file(const struct args *a,
-                         void (*show)(const struct args *a, const struct input *in))
+struct showing {
+    const struct args *args;
+    void (*put)(const struct args *a, const struct input *in);
+    bool is_first;
+};
+
+/* Its title, and what `put` has to say of it. */
+static int show_one(void *ctx, struct input *in)
 {
+    struct showing *s = ctx;
+
+    say(s->args->to, "%s%.900s: ", s->is_first ? "" : "\n", in->name);
+    input_put_title(s->args->to, in);
+    s->put(s->args, in);
+    s->is_first = false;
+    return STATUS_OK;
+}
+
+static int show_each(const struct args *a,
+                     void (*put)(const struct args *a, const struct input *in))
+{
+    struct showing s = { .args = a, .put = put, .is_first = true };
     int status = STATUS_OK;
 
     for (int i = 0; i < a->nwords; i++) {
-        struct input in;
-
-        if (!input_open(&in, a->words[i], a->option[OPT_MAP])) {
-            status = STATUS_TROUBLE;
-            continue;
-        }
-        say(a->to, "%s%.900s: ", i > 0 ? "\n" : "", in.name);
-        input_put_title(a->to, &in);
-        show(a, &in);
-        input_close(&in);
+        status = worse_of(status, input_each(a->words[i], a->option[OPT_MAP], show_one, &s));
     }
     return status;
-}
-
-/* Unless it is said which: descriptors, but of the kernel's view its regions, which are all that it
- * has. */
-static void show_map(const struct args *a, const struct input *in)
-{
-    bool regions = a->option[OPT_NORMALISED] != NULL ||
-                   (in->capture->when == REPORT_KERNEL && a->option[OPT_RAW] == NULL);
-
-    (regions ? show_regions : show_descriptors)(a, in);
 }
 
 int cmd_show(const struct args *a)
@@ -200,7 +199,7 @@ int cmd_show(const struct args *a)
         complain("show: --raw or --normalised, not both");
         return STATUS_TROUBLE;
     }
-    return for_each_file(a, show_map);
+    return show_each(a, a->option[OPT_NORMALISED] != NULL ? show_regions : show_descriptors);
 }
 
 /* ---- summary --------------------------------------------------------------------------------- */
@@ -215,7 +214,7 @@ static void put_summary(const struct args *a, const struct input *in)
 
 int cmd_summary(const struct args *a)
 {
-    return for_each_file(a, put_summary);
+    return show_each(a, put_summary);
 }
 
 /* ---- at -------------------------------------------------------------------------------------- */
@@ -250,11 +249,15 @@ int cmd_at(const struct args *a)
     if (!input_open(&in, a->words[1], a->option[OPT_MAP])) {
         return STATUS_TROUBLE;
     }
+    input_assume_arch(&in, a->arch);
     show.map = &in.map;
     show.attr_known = in.capture->attr_known;
     show.lines = in.lines;
     lint = input_lint(&in);
     found = mapshow_put_at(a->to, &show, &lint, addr);
+    if (!found && !in.capture->is_whole) {
+        say(a->to, NOT_WHOLE "\n");
+    }
     free(lint.findings);
     input_close(&in);
     return found ? STATUS_OK : STATUS_FOUND;

@@ -6,80 +6,12 @@
  */
 #include "platmap.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_FILE_BYTES UINT32_MAX /* mapfile_read() takes no more */
-
-enum held { HELD_BYTES, HELD_DESCS, HELD_LINES, HELD_ASSUMED, HELD_MAP };
-
-/* ---- bytes ----------------------------------------------------------------------------------- */
-
-static bool read_stream(struct input *in, FILE *f, size_t *nbytes)
-{
-    size_t room = 1u << 16;
-    char *bytes = must_alloc(room);
-    size_t n = 0;
-    size_t got;
-
-    while ((got = fread(bytes + n, 1, room - n, f)) != 0 && n <= MAX_FILE_BYTES) {
-        n += got;
-        if (n == room) {
-            char *more = realloc(bytes, room *= 2);
-
-            if (more == NULL) {
-                complain("%s: out of memory", in->name);
-                free(bytes);
-                return false;
-            }
-            bytes = more;
-        }
-    }
-    in->held[HELD_BYTES] = bytes;
-    *nbytes = n;
-    if (ferror(f) != 0) {
-        complain("%s: %s", in->name, strerror(errno));
-        return false;
-    }
-    return true;
-}
-
-static bool read_file(struct input *in, const char *name, size_t *nbytes)
-{
-    bool is_stdin = strcmp(name, "-") == 0;
-    FILE *f = is_stdin ? stdin : fopen(name, "rb");
-    bool done;
-
-    in->name = is_stdin ? "standard input" : name;
-    if (f == NULL) {
-        complain("%s: %s", name, strerror(errno));
-        return false;
-    }
-    done = read_stream(in, f, nbytes);
-    if (!is_stdin) {
-        (void)fclose(f);
-    }
-    return done;
-}
+enum held { HELD_NAME, HELD_DESCS, HELD_LINES, HELD_ASSUMED, HELD_MAP };
 
 /* ---- a report -------------------------------------------------------------------------------- */
-
-static const char *find(const char *at, const char *end, const char *what)
-{
-    size_t n = strlen(what);
-
-    for (; (size_t)(end - at) >= n; at++) {
-        at = memchr(at, what[0], (size_t)(end - at) - n + 1);
-        if (at == NULL) {
-            return NULL;
-        }
-        if (memcmp(at, what, n) == 0) {
-            return at;
-        }
-    }
-    return NULL;
-}
 
 static bool is_number(const char *s, uint32_t *n)
 {
@@ -135,25 +67,37 @@ static bool choose_capture(struct input *in, const char *which)
     return true;
 }
 
-/* In a log a report takes a line, and there may be several; else it is the whole file. */
-static bool open_report(struct input *in, size_t nbytes, const char *which)
+static bool open_report(struct input *in, const struct report_text *text, const char *which)
 {
-    const char *bytes = in->held[HELD_BYTES];
-    const char *at = bytes + in->found.report_at;
-    const char *end = bytes + nbytes;
-    bool is_line = (size_t)(end - at) >= strlen(REPORT_MARK) &&
-                   memcmp(at, REPORT_MARK, strlen(REPORT_MARK)) == 0;
-    const char *report = at;
+    size_t nbytes = (size_t)(text->end - text->text);
+    uint64_t storage_bytes = report_storage_bytes(nbytes);
     struct report_error err;
-    uint64_t storage_bytes;
-    uint64_t before = 0;
+
+    in->found.format = MAPFILE_REPORT;
+    in->line = text->line;
+    in->held[HELD_DESCS] = must_alloc(storage_bytes);
+    if (report_read(&in->report, text->text, nbytes, in->held[HELD_DESCS], storage_bytes, &err) !=
+        MM_OK) {
+        complain("%s:%llu: column %llu: %s%s%s", in->source.name,
+                 (unsigned long long)(text->line + err.line - 1), (unsigned long long)err.column,
+                 err.member != NULL ? err.member : "", err.member != NULL ? ": " : "", err.what);
+        return false;
+    }
+    return choose_capture(in, which);
+}
+
+/* Of the reports in a file the one whose number `which` is, or the first. */
+static bool open_one_report(struct input *in, const char *which)
+{
+    struct report_text text = source_first_report(&in->source, in->found.report_at);
+    struct report_text next = text;
     uint32_t number = 1;
     uint64_t n = 1;
 
     (void)is_number(which, &number);
-    while (is_line && (at = find(at + 1, end, REPORT_MARK)) != NULL) {
+    while (source_next_report(&in->source, &next)) {
         if (++n == number) {
-            report = at;
+            text = next;
         }
     }
     if (number > n) {
@@ -161,31 +105,13 @@ static bool open_report(struct input *in, size_t nbytes, const char *which)
         return false;
     }
     tell_of_others(in, which, n, "reports");
-    if (is_line) {
-        const char *newline = memchr(report, '\n', (size_t)(end - report));
-
-        end = newline != NULL ? newline : end;
-    }
-
-    storage_bytes = report_storage_bytes((uint64_t)(end - report));
-    in->held[HELD_DESCS] = must_alloc(storage_bytes);
-    if (report_read(&in->report, report, (size_t)(end - report), in->held[HELD_DESCS],
-                    storage_bytes, &err) != MM_OK) {
-        for (at = bytes; at < report; at++) {
-            before += *at == '\n';
-        }
-        complain("%s:%llu: column %llu: %s%s%s", in->name, (unsigned long long)(before + err.line),
-                 (unsigned long long)err.column, err.member != NULL ? err.member : "",
-                 err.member != NULL ? ": " : "", err.what);
-        return false;
-    }
-    return choose_capture(in, which);
+    return open_report(in, &text, which);
 }
 
 /* ---- everything else ------------------------------------------------------------------------- */
 
 /* Complete what mapfile_read() began by saying `err`, and how many descriptors there are. */
-static bool open_map(struct input *in, size_t nbytes, const char *which, mm_err_t err)
+static bool open_map(struct input *in, const char *which, mm_err_t err)
 {
     struct mapfile *f = &in->found;
     struct report_capture *c = &in->report.captures[0];
@@ -199,7 +125,7 @@ static bool open_map(struct input *in, size_t nbytes, const char *which, mm_err_
     if (err == MM_ENOSPC) {
         in->held[HELD_DESCS] = must_alloc((uint64_t)f->ndescs * sizeof(*descs));
         in->held[HELD_LINES] = must_alloc((uint64_t)f->ndescs * sizeof(*in->lines));
-        err = mapfile_read(f, in->held[HELD_BYTES], nbytes, number - 1, in->held[HELD_DESCS],
+        err = mapfile_read(f, in->source.bytes, in->source.nbytes, number - 1, in->held[HELD_DESCS],
                            in->held[HELD_LINES], f->ndescs);
     }
     if (err != MM_OK) {
@@ -225,7 +151,7 @@ static bool open_map(struct input *in, size_t nbytes, const char *which, mm_err_
     };
     if (f->format == MAPFILE_RAW) {
         c->is_verbatim = true;
-        c->raw = (struct memmap_raw){ in->held[HELD_BYTES], nbytes, f->stride, 1 };
+        c->raw = (struct memmap_raw){ in->source.bytes, in->source.nbytes, f->stride, 1 };
     }
     in->capture = c;
     return true;
@@ -255,22 +181,12 @@ static struct memmap_raw assume_write_back(struct input *in, const struct memmap
     return (struct memmap_raw){ bytes, raw->nbytes, raw->stride, raw->version };
 }
 
-/* The kernel's view has no descriptors: its regions name those of the final map. */
-static const struct report_capture *capture_with_descriptors(const struct input *in)
-{
-    const struct report_capture *c = in->capture;
-    const struct report_capture *final = report_capture_at(&in->report, REPORT_FINAL);
-
-    return c->when == REPORT_KERNEL && c->raw.nbytes == 0 && final != NULL ? final : c;
-}
-
 static bool build_map(struct input *in)
 {
     const struct report_capture *c = in->capture;
-    const struct report_capture *given = capture_with_descriptors(in);
     struct memmap *m = &in->map;
     bool knows_caching = (c->attr_known & EFI_MA_WB) != 0;
-    struct memmap_raw raw = knows_caching ? given->raw : assume_write_back(in, &given->raw);
+    struct memmap_raw raw = knows_caching ? c->raw : assume_write_back(in, &c->raw);
     uint64_t ndescs =
         raw.stride >= sizeof(struct efi_memory_descriptor) ? raw.nbytes / raw.stride : 0;
     uint64_t nbytes = memmap_storage_bytes(ndescs);
@@ -280,7 +196,7 @@ static bool build_map(struct input *in)
         complain("%s: the map is too large", in->name);
         return false;
     }
-    m->raw = given->raw;
+    m->raw = c->raw;
     for (uint32_t i = 0; i < m->nregions && !knows_caching; i++) {
         m->regions[i].attr &= ~EFI_MA_WB;
     }
@@ -314,37 +230,29 @@ static void complete_report(struct input *in)
     mapsum_make(&c->totals, &in->map);
 }
 
-static bool open_any(struct input *in, size_t nbytes, const char *which)
+/* What is in the file: in->found says so, but for what mapfile_read() has to say in `err`. */
+static mm_err_t look_into(struct input *in, const char *which)
 {
     uint32_t number = 1;
-    mm_err_t err;
 
     (void)is_number(which, &number);
-    err = mapfile_read(&in->found, in->held[HELD_BYTES], nbytes, number - 1, NULL, NULL, 0);
+    return mapfile_read(&in->found, in->source.bytes, in->source.nbytes, number - 1, NULL, NULL, 0);
+}
+
+static bool open_one(struct input *in, const char *which, mm_err_t err)
+{
     if (err == MM_OK && in->found.format == MAPFILE_REPORT) {
-        return open_report(in, nbytes, which) && build_map(in);
+        return open_one_report(in, which) && build_map(in);
     }
-    if (!open_map(in, nbytes, which, err) || !build_map(in)) {
+    if (!open_map(in, which, err) || !build_map(in)) {
         return false;
     }
     complete_report(in);
     return true;
 }
 
-bool input_open(struct input *in, const char *name, const char *which)
-{
-    size_t nbytes = 0;
-    bool done;
-
-    *in = (struct input){ .name = name };
-    done = read_file(in, name, &nbytes) && open_any(in, nbytes, which);
-    if (!done) {
-        input_close(in);
-    }
-    return done;
-}
-
-void input_close(struct input *in)
+/* Give back all but the source. */
+static void drop_map(struct input *in)
 {
     for (size_t i = 0; i < MM_COUNTOF(in->held); i++) {
         free(in->held[i]);
@@ -352,93 +260,87 @@ void input_close(struct input *in)
     }
 }
 
-/* ---- lint ------------------------------------------------------------------------------------ */
-
-/* As maplint_run() sorts: the worst first, then by place. */
-static int compare_findings(const void *a, const void *b)
+bool input_open(struct input *in, const char *name, const char *which)
 {
-    const struct memmap_finding *x = a;
-    const struct memmap_finding *y = b;
-    int rule = strcmp(x->rule, y->rule);
-
-    if (x->severity != y->severity) {
-        return x->severity > y->severity ? -1 : 1;
+    *in = (struct input){ .name = name };
+    if (!source_read(&in->source, name)) {
+        return false;
     }
-    if (x->base != y->base) {
-        return x->base < y->base ? -1 : 1;
+    in->name = in->source.name;
+    if (!open_one(in, which, look_into(in, which))) {
+        input_close(in);
+        return false;
     }
-    if (x->end != y->end) {
-        return x->end < y->end ? -1 : 1;
-    }
-    return rule != 0 ? rule : (x->desc > y->desc) - (x->desc < y->desc);
+    return true;
 }
 
-/* May it go to a terminal: is it a text, without control characters? */
-static bool is_plain(const char *s)
+void input_close(struct input *in)
 {
-    for (; s != NULL && *s != '\0'; s++) {
-        unsigned char c = (unsigned char)s[0];
-        unsigned char next = (unsigned char)s[1];
+    drop_map(in);
+    source_drop(&in->source);
+}
 
-        if (c < ' ' || c == 0x7f || (c == 0xc2 && next < 0xa0)) {
-            return false;
+/* ---- all that is in a file ------------------------------------------------------------------- */
+
+/* One of several reports, called by its place: "fleet.jsonl:12". */
+static int use_report(const struct source *s, const struct report_text *text, const char *which,
+                      input_use *use, void *ctx)
+{
+    struct input in = { .source = *s };
+    size_t room = strlen(s->name) + 32;
+    char *name = must_alloc(room);
+    int status = STATUS_TROUBLE;
+
+    snprintf(name, room, "%s:%llu", s->name, (unsigned long long)text->line);
+    in.held[HELD_NAME] = name;
+    in.name = name;
+    if (open_report(&in, text, which) && build_map(&in)) {
+        status = use(ctx, &in);
+    }
+    drop_map(&in);
+    return status;
+}
+
+int input_each(const char *name, const char *which, input_use *use, void *ctx)
+{
+    struct input in = { .name = name };
+    int status = STATUS_TROUBLE;
+    uint32_t number;
+    mm_err_t err;
+
+    if (!source_read(&in.source, name)) {
+        return STATUS_TROUBLE;
+    }
+    in.name = in.source.name;
+    err = look_into(&in, which);
+    if (err == MM_OK && in.found.format == MAPFILE_REPORT && !is_number(which, &number)) {
+        struct report_text text = source_first_report(&in.source, in.found.report_at);
+        struct report_text next = text;
+
+        if (source_next_report(&in.source, &next)) {
+            status = use_report(&in.source, &text, which, use, ctx);
+            do {
+                status = worse_of(status, use_report(&in.source, &next, which, use, ctx));
+            } while (source_next_report(&in.source, &next));
+            source_drop(&in.source);
+            return status;
         }
     }
-    return s != NULL;
-}
-
-/* Could a Plat have found this? */
-static bool is_credible(const struct input *in, const struct memmap_finding *f)
-{
-    return is_plain(f->rule) && is_plain(f->what) && (f->subject == NULL || is_plain(f->subject)) &&
-           f->base <= f->end && (f->desc == MEMMAP_NODESC || f->desc < in->map.ndescs);
-}
-
-/* Add the findings of the machine itself, which knew its stack, its buffers and more. */
-static void add_recorded(struct maplint_result *out, const struct input *in)
-{
-    const struct report *r = &in->report;
-    uint32_t nours = out->n;
-
-    if (r->findings_when != in->capture->when) {
-        return;
+    if (open_one(&in, which, err)) {
+        status = use(ctx, &in);
     }
-    for (uint32_t i = 0; i < r->nfindings; i++) {
-        const struct memmap_finding *f = &r->findings[i];
-        uint32_t k = 0;
-
-        if (!is_credible(in, f)) {
-            continue;
-        }
-        while (k < nours && compare_findings(f, &out->findings[k]) != 0) {
-            k++;
-        }
-        if (k == nours) {
-            out->findings[out->n++] = *f;
-            out->count[f->severity]++;
-        }
-    }
-    qsort(out->findings, out->n, sizeof(*out->findings), compare_findings);
+    input_close(&in);
+    return status;
 }
 
-struct maplint_result input_lint(const struct input *in)
+void input_assume_arch(struct input *in, enum mapfile_arch arch)
 {
-    struct maplint_range *ranges = must_alloc((report_nranges(&in->report) + 1) * sizeof(*ranges));
-    struct maplint_facts facts;
-    struct maplint_result out = { .max = 0 };
-    uint64_t room;
-
-    report_facts(&facts, &in->report, in->capture, ranges);
-    maplint_run(&out, &in->map, &facts);
-    room = out.n + out.lost;
-    out.max = room < UINT32_MAX ? (uint32_t)room : UINT32_MAX;
-    out.findings =
-        must_alloc((out.max + (uint64_t)in->report.nfindings + 1) * sizeof(*out.findings));
-    maplint_run(&out, &in->map, &facts);
-    free(ranges);
-    add_recorded(&out, in);
-    return out;
+    if (in->report.arch == MAPFILE_ARCH_UNKNOWN) {
+        in->report.arch = arch;
+    }
 }
+
+/* ---- saying what it is ------------------------------------------------------------------------ */
 
 void input_put_title(const struct mm_sink *to, const struct input *in)
 {
@@ -452,11 +354,5 @@ void input_put_title(const struct mm_sink *to, const struct input *in)
     } else {
         say(to, "%s", mapfile_format_name(in->found.format));
     }
-    if (c->when == REPORT_KERNEL) {
-        say(to, ", %u regions, made of", in->map.nregions);
-    } else {
-        say(to, ",");
-    }
-    say(to, " %u descriptors%s\n", in->map.ndescs,
-        c->is_whole ? "" : "; nothing shows whether more are missing");
+    say(to, ", %u descriptors%s\n", in->map.ndescs, c->is_whole ? "" : "; " NOT_WHOLE);
 }

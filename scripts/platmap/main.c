@@ -30,13 +30,20 @@ static const struct option {
     [OPT_EXPLAIN] = { "--explain", 0, "ID", "explain a rule, such as M04; or all of them: all" },
     [OPT_JSON] = { "--json", 0, NULL, "for programs" },
     [OPT_TO] = { "--to", 0, "FORMAT",
-                 "json    a report of Plat's\n"
-                 "csv     a line for each descriptor, names first\n"
-                 "jsonl   JSON Lines: an object for each descriptor\n"
-                 "e820    as Linux logs it: BIOS-e820: [mem ...] usable\n"
-                 "memmap  words for Linux's command line, the whole map;\n"
-                 "        in GRUB's files $ must be written \\$\n"
-                 "badram  memory with errors, for GRUB's badram" },
+                 "json     a report of Plat's\n"
+                 "reports  reports, a line each, of any number of files\n"
+                 "csv      a line for each descriptor, names first\n"
+                 "jsonl    JSON Lines: an object for each descriptor\n"
+                 "e820     as Linux logs it: BIOS-e820: [mem ...] usable\n"
+                 "memmap   words for Linux's command line, the whole map;\n"
+                 "         in GRUB's files $ must be written \\$\n"
+                 "badram   memory with errors, for GRUB's badram" },
+    [OPT_AGAINST] = { "--against", 0, "FILE",
+                      "the map of an earlier boot of the same machine: memory of runtime\n"
+                      "services must be where it was (rule M38)" },
+    [OPT_ARCH] = { "--arch", 0, "NAME",
+                   "of maps that do not tell their own: x86, arm64, riscv64 or\n"
+                   "loongarch64; some rules wait for it" },
     [OPT_OUTPUT] = { "--output", 'o', "FILE", "write there, not to standard output" },
 };
 
@@ -56,12 +63,13 @@ static const struct command {
     { "summary", cmd_summary, 1, INT32_MAX, 0, "FILE...", "how much there is of what",
       "Totals by type and by use, what is usable when, and the largest runs. Each byte\n"
       "counts once, as what it was found to be.\n" },
-    { "lint", cmd_lint, 0, INT32_MAX, BIT(OPT_EXPLAIN) | BIT(OPT_JSON), "FILE...",
+    { "lint", cmd_lint, 0, INT32_MAX,
+      BIT(OPT_EXPLAIN) | BIT(OPT_JSON) | BIT(OPT_AGAINST) | BIT(OPT_ARCH), "FILE...",
       "what is wrong with it",
       "A line for each finding, the worst first, then their number. With --json a line\n"
       "with one object for each file. A report's own findings are among them.\n"
       "Exit status: 0 nothing worse than warnings, 1 errors in a map, 2 trouble.\n" },
-    { "at", cmd_at, 2, 2, 0, "ADDR FILE", "what is at an address",
+    { "at", cmd_at, 2, 2, BIT(OPT_ARCH), "ADDR FILE", "what is at an address",
       "The region, the descriptors and the findings there. ADDR is hexadecimal with 0x,\n"
       "else decimal. Exit status: 0 found, 1 the map says nothing about it, 2 trouble.\n" },
     { "diff", cmd_diff, 1, 2, BIT(OPT_WITH) | BIT(OPT_JSON), "A [B]", "what changed from A to B",
@@ -69,7 +77,8 @@ static const struct command {
       "hibernation or kexec. ! is breaking, * notable. Order and division of descriptors\n"
       "are no difference. With one file, two of its maps: --map start --with final.\n"
       "Exit status: 0 same, 1 different, 2 trouble.\n" },
-    { "convert", cmd_convert, 1, 1, BIT(OPT_TO) | BIT(OPT_OUTPUT), "FILE", "in another format",
+    { "convert", cmd_convert, 1, INT32_MAX, BIT(OPT_TO) | BIT(OPT_OUTPUT) | BIT(OPT_ARCH),
+      "FILE...", "in another format",
       "json, csv and jsonl hold the descriptors as they came; e820, memmap and badram\n"
       "are made of the normalised map.\n" },
     { "replay", cmd_replay, 1, 1, 0, "FILE", "what a kernel gets out of it",
@@ -159,6 +168,20 @@ static unsigned find_option(const char *word, unsigned allowed)
     return i;
 }
 
+/* The architecture called `name`; false after a complaint. */
+static bool find_arch(const char *name, enum mapfile_arch *arch)
+{
+    for (unsigned i = MAPFILE_ARCH_UNKNOWN + 1; i < MAPFILE_ARCHS; i++) {
+        if (strcmp(name, mapfile_arch_name((enum mapfile_arch)i)) == 0) {
+            *arch = (enum mapfile_arch)i;
+            return true;
+        }
+    }
+    complain("--arch: there is no architecture %s; there are x86, arm64, riscv64, loongarch64",
+             name);
+    return false;
+}
+
 /* Part options from words, which go to the front of argv; false after a complaint. */
 static bool parse(struct args *a, const struct command *c, int argc, const char **argv)
 {
@@ -195,6 +218,9 @@ static bool parse(struct args *a, const struct command *c, int argc, const char 
     }
     a->words = argv;
     a->nwords = n;
+    if (a->option[OPT_ARCH] != NULL && !find_arch(a->option[OPT_ARCH], &a->arch)) {
+        return false;
+    }
     if (a->option[OPT_HELP] == NULL && (n < c->min_words || n > c->max_words)) {
         complain("usage: platmap %s [OPTION...] %s", c->name, c->words);
         return false;

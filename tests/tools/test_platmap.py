@@ -23,7 +23,7 @@ pytestmark = pytest.mark.quick
 
 RUNTIME = 1 << 63
 COMMANDS = ["show", "summary", "lint", "at", "diff", "convert", "replay"]
-FORMATS = ["json", "csv", "jsonl", "e820", "memmap", "badram"]
+FORMATS = ["json", "reports", "csv", "jsonl", "e820", "memmap", "badram"]
 
 # What firmware gives for a small machine: type, start, pages, attributes.
 DESCS = [
@@ -72,10 +72,11 @@ def raw(descs, stride=48):
 
 
 def platmap(*args, status=0, stdin=None):
-    """Run it; standard output as text. Complaints come with trouble, and only then."""
+    """Run it; standard output as text. Complaints that are no notes come with trouble, and only then."""
     done = subprocess.run([PLATMAP, *map(str, args)], input=stdin, capture_output=True, check=False)
     assert done.returncode == status, f"{args}: {done.stdout.decode()}{done.stderr.decode()}"
-    assert (done.stderr != b"") == (status == 2), done.stderr.decode()
+    complaints = re.sub(r"^platmap: note: .*\n", "", done.stderr.decode(), flags=re.M)
+    assert (complaints != "") == (status == 2), complaints
     return done.stdout.decode()
 
 
@@ -161,6 +162,8 @@ def test_man_page_has_every_command_and_option():
     (["diff", "-", "-"], "once"),
     (["convert", "x"], "--to"),
     (["convert", "--to", "xml", "x"], "xml"),
+    (["convert", "--to", "csv", "x", "y"], "one file"),
+    (["lint", "--arch", "z80", "x"], "z80"),
 ])
 def test_wrong_calls(args, word):
     assert word in trouble(*args)
@@ -229,6 +232,76 @@ def test_maps_of_a_report(report, good, tmp_path):
                              for p in (report, path)))
     platmap("diff", "--map=2", lines, path, "--with=final")
     assert "map final" in platmap("summary", "--map=2", lines)
+
+
+def test_reports_one_after_another(report, good, tmp_path):
+    """JSON Lines, also as other programs write them: each report in turn, called by its line."""
+    doc = json.loads(report.read_text())
+    line = json.dumps(doc, separators=(",", ":"))
+    bad = json.dumps(dict(doc, captures=dict(doc["captures"][0], when="start")))
+    final = json.dumps(dict(doc, captures=[dict(doc["captures"][0], when="final")]), sort_keys=True)
+    path = tmp_path / "fleet.jsonl"
+    path.write_text(f"{line}\n\n{json.dumps(doc)}\r\n{final}\n{line}")
+    text = platmap("lint", path)
+    assert re.findall(r"^(.*): 0 errors, ", text, re.M) == [f"{path}:{n}" for n in (1, 3, 4, 5)]
+    objects = [json.loads(o) for o in platmap("lint", "--json", path).splitlines()]
+    assert [(o["file"], o["line"]) for o in objects] == [(str(path), n) for n in (1, 3, 4, 5)]
+    assert json.loads(platmap("lint", "--json", good))["line"] is None
+    for command in ("show", "summary"):
+        text = platmap(command, path)
+        assert re.findall(r"^(.*): Plat report", text, re.M) == [f"{path}:{n}" for n in (1, 3, 4, 5)]
+        assert f"\n\n{path}:3: " in text
+    assert platmap("show", "--map", 2, path).startswith(f"{path}: Plat report")
+    done = subprocess.run([PLATMAP, "at", "0x1000", path], capture_output=True, text=True, check=True)
+    assert "there are 4 reports in it" in done.stderr
+
+    # What is wrong with one does not hide the others.
+    path.write_text(f"{line}\n{bad}\n{final}\n{line[:-9]}\n")
+    done = subprocess.run([PLATMAP, "lint", "--map=final", path], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 2 and re.findall("^.*: 0 errors", done.stdout, re.M) == [f"{path}:3: 0 errors"]
+    assert re.findall(rf"^platmap: {path}:(\d): (.{{6}})", done.stderr, re.M) == [
+        ("1", "there "), ("2", "column"), ("4", "column")]
+
+
+def test_utf16_report(report, tmp_path):
+    """A log that an editor or PowerShell has saved, with characters of every length in it."""
+    doc = json.loads(report.read_text())
+    doc["plat"] = "\u00e9 \u20ac \U0001f600"
+    line = json.dumps(doc, separators=(",", ":"), ensure_ascii=False)
+    for encoding, mark in (("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")):
+        data = mark + f"plat> report\r\n{line}\r\nplat> \r\n".encode(encoding)
+        assert json.loads(platmap("convert", "--to", "json", "-", stdin=data)) == doc
+        assert "UTF-16" in trouble("show", "-", stdin=data[:-1])
+    half = line.replace("\U0001f600", "\ud83d")
+    data = b"\xff\xfe" + half.encode("utf-16-le", "surrogatepass")
+    assert json.loads(platmap("convert", "--to", "json", "-", stdin=data))["plat"] == "\u00e9 \u20ac \ufffd"
+    pretty = tmp_path / "pretty"
+    pretty.write_bytes(report.read_text().encode("utf-16"))
+    assert platmap("convert", "--to", "json", pretty) == report.read_text()
+
+
+def test_what_may_not_be_whole(tmp_path):
+    """A log that ends with the map, or a dump: more may have been there."""
+    path = tmp_path / "dump"
+    path.write_bytes(raw(DESCS))
+    phrase = "nothing shows whether the map is whole"
+    assert phrase in platmap("show", path).splitlines()[0]
+    assert phrase in platmap("lint", path).splitlines()[-1]
+    assert json.loads(platmap("lint", "--json", path))["whole"] is False
+    assert phrase in platmap("at", "0xb0000", path, status=1)
+    assert phrase not in platmap("at", "0x1000", path)
+    done = subprocess.run([PLATMAP, "convert", "--to", "csv", path], capture_output=True, text=True,
+                          check=True)
+    assert done.stderr == f"platmap: note: {path}: {phrase}\n"
+    less = tmp_path / "less"
+    less.write_bytes(raw(DESCS[:-1]))
+    assert text_of_notes(platmap("diff", path, less, status=1)) == [
+        f"{p}: {phrase}; what vanished or appeared may only be missing." for p in (path, less)]
+
+
+def text_of_notes(text):
+    return re.findall(r"^Note: (.*)$", text, re.M)
 
 
 def test_damage_is_named_and_nothing_is_shown(good, report, tmp_path):
@@ -320,6 +393,53 @@ def test_lint(good, tmp_path):
         assert len(o["findings"]) == o["errors"] + o["warnings"] + o["infos"]
 
 
+def test_lint_by_architecture(tmp_path):
+    """Runtime memory below 1 MiB is a fault on a PC alone, and a dump does not tell what it is from."""
+    path = tmp_path / "dump"
+    path.write_bytes(raw([(7, 0x1000000, 0x100, 0xf), (5, 0x0, 0x10, 0xf | RUNTIME)]))
+    assert "M26" in platmap("lint", path)
+    path.write_bytes(raw([(7, 0x1000000, 0x100, 0xf), (5, 0x10000, 0x10, 0xf | RUNTIME)]))
+    assert "M26" not in platmap("lint", path)
+    assert "M26" not in platmap("lint", "--arch", "arm64", path)
+    assert "M26" in platmap("lint", "--arch", "x86", path)
+    assert "M26" in platmap("at", "--arch=x86", "0x10000", path)
+    done = json.loads(platmap("convert", "--arch=x86", "--to=json", path))
+    assert done["arch"] == "x86" and "M26" in {f["rule"] for f in done["findings"]}
+    path.write_text(json.dumps(done))
+    assert "M26" in platmap("lint", "--arch=arm64", path)  # it tells
+
+
+def test_lint_against_an_earlier_boot(good, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text(shell([(t, s - 0x3000 if t == 6 else s, n - 3 if t == 4 else n, a)
+                            for t, s, n, a in DESCS]))
+    assert "M38" not in platmap("lint", good, other)
+    assert "M38" not in platmap("lint", "--against", good, good)
+    text = platmap("lint", "--against", good, other, status=1)
+    assert re.findall(r"error M38 at (\w+)-(\w+): only in the (\w+) map", text) == [
+        ("0x8ffd000", "0x8ffffff", "second"), ("0x90fd000", "0x90fffff", "first")]
+    assert "2 errors," in text
+    text = platmap("lint", "--against", other, "--json", good, status=1)
+    assert json.loads(text)["findings"][0]["rule"] == "M38"
+    e820 = tmp_path / "e820"
+    e820.write_text(platmap("convert", "--to", "e820", good))
+    assert "runtime services" in trouble("lint", "--against", e820, good)
+    assert "runtime services" in trouble("lint", "--against", good, e820)
+    assert "missing" in trouble("lint", "--against", tmp_path / "missing", good)
+
+
+def test_lint_knows_pci_configuration_space(report):
+    """M29 and M41 go by what the report has of the MCFG table."""
+    doc = json.loads(report.read_text())
+    def lint(base):
+        doc["pci_configuration"] = [{"segment": 0, "first_bus": 0, "last_bus": 255,
+                                     "base": f"0x{base:016x}", "bytes": 1 << 28}]
+        text = json.dumps(doc)
+        return platmap("lint", "-", stdin=text.encode(), status=int(base < 0x10000000))
+    assert "error M29" in lint(0)
+    assert "M29" not in lint(0xe0000000) and "info M41" in lint(0xe0000000)
+
+
 def test_lint_shows_the_good_of_a_call_with_bad_files(good, tmp_path):
     done = subprocess.run([PLATMAP, "lint", tmp_path / "missing", good], capture_output=True, text=True,
                           check=False)
@@ -376,6 +496,18 @@ def test_diff(good, tmp_path):
     platmap("diff", good, other)
 
 
+def test_diff_of_formats(good, tmp_path):
+    """An e820 map tells less: it is said what that means, and not that the machine changed."""
+    e820 = tmp_path / "e820"
+    e820.write_text(platmap("convert", "--to", "e820", good) + "Linux\n")
+    text = platmap("diff", good, e820, status=1)
+    assert len(text_of_notes(text)) == 1
+    assert re.search(rf"^Note: {e820}: tells no UEFI types and attributes.*rounded to pages", text, re.M)
+    assert text_of_notes(platmap("diff", e820, e820)) == []
+    doc = json.loads(platmap("diff", "--json", e820, good, status=1))
+    assert len(doc["from_notes"]) == 1 and doc["to_notes"] == []
+
+
 def test_runtime_map(good, tmp_path):
     """Its virtual addresses are the kernel's: no fault of firmware's. And it is not the whole map."""
     path = tmp_path / "runtime-map"
@@ -387,9 +519,9 @@ def test_runtime_map(good, tmp_path):
                             ("virt_addr", 0xfffffffe00000000 + s))))
     assert rows_of(path) == runtime
     assert not re.search("M11|error", platmap("lint", path).replace("0 errors", ""))
-    done = subprocess.run([PLATMAP, "diff", path, good], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "only what runtime services need" in done.stderr
-    assert "Runtime services regions: the same" in done.stdout
+    text = platmap("diff", path, good, status=1)
+    assert f"Note: {path}: holds only what runtime services need" in text
+    assert "Runtime services regions: the same" in text
 
 
 def test_convert_json_comes_back_the_same(report):
@@ -451,6 +583,37 @@ def test_convert_into_a_file(good, tmp_path):
     new = tmp_path / "new"
     trouble("convert", "--to", "csv", "-o", new, tmp_path)
     assert not new.exists()
+
+
+def test_convert_into_reports(good, report, tmp_path):
+    """Any number of files; each report is one line, and the same report."""
+    out = tmp_path / "fleet.jsonl"
+    platmap("convert", "--to", "reports", "-o", out, good, report)
+    lines = out.read_text().splitlines()
+    assert [json.loads(line) for line in lines] == 2 * [json.loads(report.read_text())]
+    assert lines[0].startswith('{"format":"plat-report",')
+    assert platmap("convert", "--to=reports", out) == out.read_text()
+    assert platmap("convert", "--to=json", "--map=2", out) == report.read_text()
+
+
+def test_file_is_written_whole_or_not_at_all(good, tmp_path):
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+    out.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    # No room for more than a block: the old one stays, and nothing else is left.
+    done = subprocess.run(["sh", "-c", 'ulimit -f 1; trap "" XFSZ; exec "$@"', "sh", PLATMAP, "convert",
+                           "--to", "json", "-o", out, good], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "File too large" in done.stderr
+    assert out.read_text() == "old" and sorted(p.name for p in tmp_path.iterdir()) == [
+        "good.txt", "link", "out.csv"]
+    platmap("convert", "--to", "csv", "-o", link, good)
+    assert link.is_symlink() and out.read_text() == platmap("convert", "--to", "csv", good)
+    assert out.stat().st_mode & 0o777 == 0o640
+    assert len(list(tmp_path.iterdir())) == 3
+    assert "No space left" in trouble("convert", "--to", "csv", "-o", "/dev/full", good)
+    assert platmap("convert", "--to", "csv", "-o", "/dev/stdout", good) == out.read_text()
 
 
 def test_full_disk_is_noticed(good):

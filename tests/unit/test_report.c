@@ -327,6 +327,9 @@ static void test_one_line_and_mark(void **state)
     assert_false(report_recognise(text, 10));
     assert_false(report_recognise("[]", 2));
     assert_false(report_recognise("{\"format\":\"other\"}", 18));
+    assert_true(report_recognise("{\"a\":[1,{}],\"format\":\"plat-report\"", 36));
+    assert_false(report_recognise("{\"a\":[1,{]},\"format\":\"plat-report\"", 37));
+    assert_false(report_recognise("{\"a\":1}", 7));
     free(text);
     text = text_of(&s.report, JSON_PRETTY, &nbytes);
     assert_true(report_recognise(text, nbytes));
