@@ -105,7 +105,7 @@ static bool map_region(const struct memmap_region *r)
         uint64_t base = mm_max(d.physical_start, r->base);
         uint64_t end = mm_min(d.physical_start + (d.number_of_pages << MM_PAGE_SHIFT), r->end);
 
-        if (base < end) {
+        if (mat_is_type(d.type) && base < end) {
             ok = map_identity(at, base, other) &&
                  map_identity(base, end, entry_flags(d.attribute)) && ok;
             at = end;

@@ -24,11 +24,20 @@
 uint64_t mat_bytes(const void *header);
 
 /*
- * NULL if the table holds up against `m`, else what is wrong with it: every entry is runtime code
- * or data, whole pages, in rising order, without overlap, and in regions of `m` of the same type
- * from end to end. `nbytes` is what mat_bytes() said, and all of that is readable.
+ * NULL if the table holds up against `m`, else what is wrong with it: every entry that counts is of
+ * whole pages, in rising order, without overlap, and in regions of `m` of the same type from end to
+ * end. `nbytes` is what mat_bytes() said, and all of that is readable.
  */
 const char *mat_check(const void *table, uint64_t nbytes, const struct memmap *m);
+
+/*
+ * Does an entry of this memory type count? Runtime code and data do. Readers must ignore others, so
+ * that later versions of UEFI can have them; nothing in them was checked.
+ */
+static inline bool mat_is_type(uint32_t type)
+{
+    return type == EFI_MT_RUNTIME_CODE || type == EFI_MT_RUNTIME_DATA;
+}
 
 /* The number of entries, and entry `i` of them, of a table that mat_check() passed. */
 uint32_t mat_count(const void *table);

@@ -76,8 +76,8 @@ const char *mat_check(const void *table, uint64_t nbytes, const struct memmap *m
         struct efi_memory_descriptor d = mat_entry(table, i);
         uint64_t end;
 
-        if (d.type != EFI_MT_RUNTIME_CODE && d.type != EFI_MT_RUNTIME_DATA) {
-            return "an entry is neither runtime code nor runtime data";
+        if (!mat_is_type(d.type)) {
+            continue;
         }
         if (d.number_of_pages == 0 || d.number_of_pages > UINT64_MAX >> MM_PAGE_SHIFT ||
             !mm_is_aligned(d.physical_start, MM_PAGE_SIZE) ||

@@ -130,7 +130,6 @@ static void test_bad_entries(void **state)
         uint64_t start, pages;
         const char *says;
     } bad[] = {
-        { 7, 0x1000000, 4, "neither" },
         { 5, 0x1000000, 0, "empty" },
         { 5, 0x1000800, 4, "misaligned" },
         { 5, 0x1000000, UINT64_C(1) << 52, "wraps" },
@@ -156,6 +155,34 @@ static void test_bad_entries(void **state)
     }
 }
 
+/* UEFI 2.10 4.6.4: entries of other types are to be ignored, whatever is in them. */
+static void test_entries_of_other_types(void **state)
+{
+    static const struct {
+        uint32_t type;
+        uint64_t start, pages;
+    } others[] = {
+        { 7, 0x1000000, 4 },
+        { 0, 0x1008000, 0 },
+        { 15, 0x1008800, 1 },
+        { 0x80000000, UINT64_C(0xfffffffffffff000), 1 },
+        { 9, 0x9000000, UINT64_C(1) << 52 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        for (unsigned at = 0; at < 3; at++) {
+            struct table t = good();
+
+            put_desc(t.bytes + 16 + at * STRIDE, others[i].type, others[i].start, others[i].pages,
+                     UINT64_C(0x8000000000020000));
+            assert_null(check(&t));
+        }
+    }
+    assert_true(mat_is_type(5) && mat_is_type(6));
+    assert_false(mat_is_type(4) || mat_is_type(7) || mat_is_type(0x80000005));
+}
+
 static void test_any_bytes(void **state)
 {
     struct host_rng rng = host_rng_make("test_any_bytes");
@@ -179,6 +206,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_entry_across_a_claim, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_headers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_entries, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_entries_of_other_types, setup, teardown),
         cmocka_unit_test_setup_teardown(test_any_bytes, setup, teardown),
     };
 
