@@ -190,6 +190,16 @@ static int show_each(const struct args *a,
     return status;
 }
 
+/* Unless it is said which: descriptors, but of the kernel's view its regions, which are all that it
+ * has. */
+static void show_map(const struct args *a, const struct input *in)
+{
+    bool regions = a->option[OPT_NORMALISED] != NULL ||
+                   (in->capture->when == REPORT_KERNEL && a->option[OPT_RAW] == NULL);
+
+    (regions ? show_regions : show_descriptors)(a, in);
+}
+
 int cmd_show(const struct args *a)
 {
     if (!check_types(a)) {
@@ -199,7 +209,7 @@ int cmd_show(const struct args *a)
         complain("show: --raw or --normalised, not both");
         return STATUS_TROUBLE;
     }
-    return show_each(a, a->option[OPT_NORMALISED] != NULL ? show_regions : show_descriptors);
+    return show_each(a, show_map);
 }
 
 /* ---- summary --------------------------------------------------------------------------------- */

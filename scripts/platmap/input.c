@@ -181,12 +181,22 @@ static struct memmap_raw assume_write_back(struct input *in, const struct memmap
     return (struct memmap_raw){ bytes, raw->nbytes, raw->stride, raw->version };
 }
 
+/* The kernel's view has no descriptors: its regions name those of the final map. */
+static const struct report_capture *capture_with_descriptors(const struct input *in)
+{
+    const struct report_capture *c = in->capture;
+    const struct report_capture *final = report_capture_at(&in->report, REPORT_FINAL);
+
+    return c->when == REPORT_KERNEL && c->raw.nbytes == 0 && final != NULL ? final : c;
+}
+
 static bool build_map(struct input *in)
 {
     const struct report_capture *c = in->capture;
+    const struct report_capture *given = capture_with_descriptors(in);
     struct memmap *m = &in->map;
     bool knows_caching = (c->attr_known & EFI_MA_WB) != 0;
-    struct memmap_raw raw = knows_caching ? c->raw : assume_write_back(in, &c->raw);
+    struct memmap_raw raw = knows_caching ? given->raw : assume_write_back(in, &given->raw);
     uint64_t ndescs =
         raw.stride >= sizeof(struct efi_memory_descriptor) ? raw.nbytes / raw.stride : 0;
     uint64_t nbytes = memmap_storage_bytes(ndescs);
@@ -196,7 +206,7 @@ static bool build_map(struct input *in)
         complain("%s: the map is too large", in->name);
         return false;
     }
-    m->raw = c->raw;
+    m->raw = given->raw;
     for (uint32_t i = 0; i < m->nregions && !knows_caching; i++) {
         m->regions[i].attr &= ~EFI_MA_WB;
     }
@@ -354,5 +364,10 @@ void input_put_title(const struct mm_sink *to, const struct input *in)
     } else {
         say(to, "%s", mapfile_format_name(in->found.format));
     }
-    say(to, ", %u descriptors%s\n", in->map.ndescs, c->is_whole ? "" : "; " NOT_WHOLE);
+    if (c->when == REPORT_KERNEL) {
+        say(to, ", %u regions, made of", in->map.nregions);
+    } else {
+        say(to, ",");
+    }
+    say(to, " %u descriptors%s\n", in->map.ndescs, c->is_whole ? "" : "; " NOT_WHOLE);
 }
