@@ -8,6 +8,9 @@
  * that a host test can play it. Finding out changes nothing: no driver is connected, no variable
  * written, no device spoken to.
  *
+ * Limits:   of SMBIOS the first MiB is looked at, of ACPI 512 tables of at most 16 MiB each and
+ * 64 MiB together. What is beyond is as if it was not there.
+ *
  * Memory:   the texts and lists of *f are copies in storage from the pool. All of them together
  * have FACTS_STORAGE bytes, the Memory Attributes Table a block of its own.
  *
@@ -29,16 +32,18 @@
 #define FACTS_MAX_TABLES  256u
 #define FACTS_MAX_SCREENS 16u
 #define FACTS_MAX_ECAM    64u
+#define FACTS_MAX_TEXT    255u /* bytes of one text */
 #define FACTS_STORAGE     UINT64_C(0x40000)
 
 /* EFI_TIME, as firmware gives it. UEFI 2.10 8.3. */
 struct facts_time {
     uint16_t year;
     uint8_t month, day, hour, minute, second;
-    int16_t zone;     /* minutes that UTC is ahead of local time, or FACTS_NO_ZONE */
-    uint8_t daylight; /* bit 1: an hour was added */
+    int16_t zone; /* minutes that UTC is ahead of local time, or FACTS_NO_ZONE */
+    uint8_t daylight;
 };
-#define FACTS_NO_ZONE 2047
+#define FACTS_NO_ZONE     2047
+#define FACTS_IN_DAYLIGHT 2u /* of `daylight`: an hour was added */
 
 /* What only the machine can answer; uefi_facts.c asks UEFI and the processor. */
 struct facts_source {
