@@ -161,6 +161,9 @@ MM_MUST_CHECK mm_err_t json_u64(const struct json_reader *r, uint64_t *v);
  */
 MM_MUST_CHECK mm_err_t json_hex(const struct json_reader *r, uint64_t *v);
 
+/* Bytes of the UTF-8 character at `s`, of which `n` > 0 may be read; 0 if it is not well formed. */
+size_t json_char_bytes(const char *s, size_t n);
+
 /* The value of a hexadecimal digit, or -1. */
 int json_digit(char c);
 

@@ -290,6 +290,14 @@ const struct report_capture *report_capture_at(const struct report *r, enum repo
 void report_write(const struct report *r, const struct mm_sink *to, enum json_style style);
 
 /*
+ * The report for a person to read: lines of printable ASCII, of at most 80 characters but for rows
+ * of tables with large addresses or many attributes. Every other character, of the texts of
+ * firmware, is a '?'. As with the document, the same report gives the same bytes, and so does one
+ * that was written and read back. Takes about 2 KiB of stack. Cost: O(what is written).
+ */
+void report_put_text(const struct mm_sink *to, const struct report *r);
+
+/*
  * Is this the beginning of a report, of whatever version? For telling formats apart. O(1) for what
  * Plat wrote; where other programs have put members before `format`, O(those).
  */

@@ -50,11 +50,8 @@ static bool is_digit(char c)
 
 /* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
-/*
- * Bytes of the character at `s`, of which `n` > 0 may be read; 0 if it is not well formed: RFC 3629
- * chapter 4, so no overlong forms, no surrogates, nothing above U+10FFFF.
- */
-static size_t utf8_len(const char *s, size_t n)
+/* RFC 3629 chapter 4: no overlong forms, no surrogates, nothing above U+10FFFF. */
+size_t json_char_bytes(const char *s, size_t n)
 {
     unsigned char c = (unsigned char)s[0];
     unsigned char low = 0x80; /* the range of the second byte */
@@ -219,7 +216,7 @@ static void put_quoted(struct json_writer *w, const char *s, size_t n)
 
     mm_put_char(w->to, '"');
     while (i < n) {
-        size_t len = utf8_len(s + i, n - i);
+        size_t len = json_char_bytes(s + i, n - i);
         bool is_plain =
             len > 1 || (len == 1 && (unsigned char)s[i] >= ' ' && s[i] != '"' && s[i] != '\\');
 
@@ -558,7 +555,7 @@ static bool scan_text(struct json_reader *r)
                 return false;
             }
         } else {
-            len = utf8_len(r->text + i, r->nbytes - i);
+            len = json_char_bytes(r->text + i, r->nbytes - i);
             if (len == 0) {
                 fail(r, i, "not UTF-8");
                 return false;

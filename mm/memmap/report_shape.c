@@ -151,22 +151,13 @@ static void say_schema(struct json_writer *w, const void *at)
     json_put_text(w, buf);
 }
 
-/* UEFI 2.10 4.3.1: 2.3.1 is 2 << 16 | 31, 2.7 is 2 << 16 | 70. */
 static void say_uefi(struct json_writer *w, const void *at)
 {
-    uint32_t revision = report_load32(at);
-    uint32_t minor = revision & 0xffff;
     char buf[24];
     struct mm_text text;
     struct mm_sink to = mm_text_sink(&text, buf, sizeof(buf));
 
-    mm_put_u64(&to, revision >> 16, 0);
-    mm_put_char(&to, '.');
-    mm_put_u64(&to, minor / 10, 0);
-    if (minor % 10 != 0) {
-        mm_put_char(&to, '.');
-        mm_put_u64(&to, minor % 10, 0);
-    }
+    report_put_uefi(&to, report_load32(at));
     json_put_text(w, buf);
 }
 
@@ -482,6 +473,73 @@ bool report_time_is_valid(const struct report_time *t)
     return t->year >= 1900 && t->year <= 9999 && t->month >= 1 && t->month <= 12 && t->day >= 1 &&
            t->day <= 31 && t->hour <= 23 && t->minute <= 59 && t->second <= 60 &&
            (t->zone == REPORT_NO_ZONE || (t->zone >= -1440 && t->zone <= 1440));
+}
+
+void report_guid_text(const unsigned char guid[16], char text[REPORT_GUID_CHARS + 1])
+{
+    text[8] = text[13] = text[18] = text[23] = '-';
+    for (size_t i = 0; i < 16; i++) {
+        text[report_guid_places[i]] = "0123456789abcdef"[guid[i] >> 4];
+        text[report_guid_places[i] + 1] = "0123456789abcdef"[guid[i] & 15];
+    }
+    text[REPORT_GUID_CHARS] = '\0';
+}
+
+/* `ndigits` decimal digits to the text at `to`. Returns where it goes on. */
+static char *put_digits(char *to, uint32_t v, uint32_t ndigits)
+{
+    for (uint32_t i = ndigits; i > 0; i--) {
+        to[i - 1] = (char)('0' + v % 10);
+        v /= 10;
+    }
+    return to + ndigits;
+}
+
+size_t report_time_text(const struct report_time *t, char text[REPORT_TIME_CHARS + 1])
+{
+    char *to = text;
+
+    *to = '\0';
+    if (!report_time_is_valid(t)) {
+        return 0;
+    }
+    to = put_digits(to, t->year, 4);
+    *to++ = '-';
+    to = put_digits(to, t->month, 2);
+    *to++ = '-';
+    to = put_digits(to, t->day, 2);
+    *to++ = 'T';
+    to = put_digits(to, t->hour, 2);
+    *to++ = ':';
+    to = put_digits(to, t->minute, 2);
+    *to++ = ':';
+    to = put_digits(to, t->second, 2);
+    if (t->zone == 0) {
+        *to++ = 'Z';
+    } else if (t->zone != REPORT_NO_ZONE) {
+        uint32_t minutes = (uint32_t)(t->zone < 0 ? -t->zone : t->zone);
+
+        *to++ = t->zone < 0 ? '-' : '+';
+        to = put_digits(to, minutes / 60, 2);
+        *to++ = ':';
+        to = put_digits(to, minutes % 60, 2);
+    }
+    *to = '\0';
+    return (size_t)(to - text);
+}
+
+/* UEFI 2.10 4.3.1: 2.3.1 is 2 << 16 | 31, 2.7 is 2 << 16 | 70. */
+void report_put_uefi(const struct mm_sink *to, uint32_t revision)
+{
+    uint32_t minor = revision & 0xffff;
+
+    mm_put_u64(to, revision >> 16, 0);
+    mm_put_char(to, '.');
+    mm_put_u64(to, minor / 10, 0);
+    if (minor % 10 != 0) {
+        mm_put_char(to, '.');
+        mm_put_u64(to, minor % 10, 0);
+    }
 }
 
 const struct report_capture *report_capture_at(const struct report *r, enum report_when when)

@@ -118,4 +118,16 @@ extern const unsigned char report_guid_places[16];
 /* Is it a time that a calendar may have? */
 bool report_time_is_valid(const struct report_time *t);
 
+/*
+ * As texts, with a NUL: the digits of a GUID in five groups; a time as RFC 3339 has it, without an
+ * offset if there is none: its length, or 0 if it is not valid.
+ */
+#define REPORT_GUID_CHARS 36
+#define REPORT_TIME_CHARS 25
+void report_guid_text(const unsigned char guid[16], char text[REPORT_GUID_CHARS + 1]);
+size_t report_time_text(const struct report_time *t, char text[REPORT_TIME_CHARS + 1]);
+
+/* A revision of UEFI: "2.7", "2.3.1". */
+void report_put_uefi(const struct mm_sink *to, uint32_t revision);
+
 #endif

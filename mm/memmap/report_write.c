@@ -124,56 +124,17 @@ static void put_tally(struct json_writer *w, const struct report_field *field,
 
 static void put_guid(struct json_writer *w, const unsigned char *guid)
 {
-    char text[36] = { [8] = '-', [13] = '-', [18] = '-', [23] = '-' };
+    char text[REPORT_GUID_CHARS + 1];
 
-    for (size_t i = 0; i < 16; i++) {
-        text[report_guid_places[i]] = "0123456789abcdef"[guid[i] >> 4];
-        text[report_guid_places[i] + 1] = "0123456789abcdef"[guid[i] & 15];
-    }
-    json_put_bytes(w, text, sizeof(text));
-}
-
-/* `ndigits` decimal digits to the text at `to`. Returns where it goes on. */
-static char *put_digits(char *to, uint32_t v, uint32_t ndigits)
-{
-    for (uint32_t i = ndigits; i > 0; i--) {
-        to[i - 1] = (char)('0' + v % 10);
-        v /= 10;
-    }
-    return to + ndigits;
+    report_guid_text(guid, text);
+    json_put_text(w, text);
 }
 
 static void put_time(struct json_writer *w, const struct report_time *t)
 {
-    char text[32];
-    char *to = text;
+    char text[REPORT_TIME_CHARS + 1];
 
-    if (!report_time_is_valid(t)) {
-        json_put_null(w);
-        return;
-    }
-    to = put_digits(to, t->year, 4);
-    *to++ = '-';
-    to = put_digits(to, t->month, 2);
-    *to++ = '-';
-    to = put_digits(to, t->day, 2);
-    *to++ = 'T';
-    to = put_digits(to, t->hour, 2);
-    *to++ = ':';
-    to = put_digits(to, t->minute, 2);
-    *to++ = ':';
-    to = put_digits(to, t->second, 2);
-    if (t->zone == 0) {
-        *to++ = 'Z';
-    } else if (t->zone != REPORT_NO_ZONE) {
-        uint32_t minutes = (uint32_t)(t->zone < 0 ? -t->zone : t->zone);
-
-        *to++ = t->zone < 0 ? '-' : '+';
-        to = put_digits(to, minutes / 60, 2);
-        *to++ = ':';
-        to = put_digits(to, minutes % 60, 2);
-    }
-    json_put_bytes(w, text, (size_t)(to - text));
+    json_put_text(w, report_time_text(t, text) != 0 ? text : NULL);
 }
 
 static void put_rest(struct json_writer *w, const struct memmap_raw *raw)
