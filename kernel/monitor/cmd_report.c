@@ -44,7 +44,7 @@ static int send(const struct args *a, const struct survey *s)
     struct printer p;
 
     if (!console_send(NULL, 0)) {
-        return args_error(a, "there is no serial port to send it over; report -d needs none");
+        return args_error(a, "there is no serial port to send it over; report -t shows it here");
     }
     report_write(&s->report, &counter, JSON_LINE);
     kprintf(STYLE_HEAD "%s over serial, for platmap: the maps ", fmt_bytes(size, nbytes));
@@ -57,6 +57,15 @@ static int send(const struct args *a, const struct survey *s)
     }
     kputs("report: sent\n");
     return 0;
+}
+
+static int show_text(const struct survey *s)
+{
+    struct printer p;
+
+    printer_begin(&p, PRINTER_EVERYWHERE);
+    report_put_text(&p.sink, &s->report);
+    return printer_end(&p) ? 0 : 1;
 }
 
 /* Two captures, and what is different. */
@@ -120,25 +129,28 @@ static int cmd_report(int argc, char **argv)
     struct args a;
     int status;
 
-    if (!args_parse(&a, argc, argv, "d", 0, 0)) {
+    if (!args_parse(&a, argc, argv, "td", 0, 0) || !args_at_most_one(&a, "td")) {
         return 1;
     }
     s = survey_take();
     if (s == NULL) {
         return args_error(&a, "not enough memory");
     }
-    status = args_has(&a, 'd') ? show_differences(&a, s) : send(&a, s);
+    status = args_has(&a, 't')   ? show_text(s)
+             : args_has(&a, 'd') ? show_differences(&a, s)
+                                 : send(&a, s);
     survey_drop(s);
     return status;
 }
 
 MONITOR_COMMAND(report) = {
     .name = "report",
-    .args = "[-d]",
+    .args = "[-t | -d]",
     .brief = "everything about the map, to be kept, compared and drawn elsewhere",
     .help = "A JSON document in one line, over serial only: the map as the stub began, the\n"
             "one that ExitBootServices() accepted, both verbatim, the kernel's regions, the\n"
             "machine, and what lint found. platmap finds it in a log: \"platmap show LOG\".\n"
+            "  -t  as text to read, on the screen, too\n"
             "  -d  what is different between the three maps, in words\n",
     .run = cmd_report,
 };

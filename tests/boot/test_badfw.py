@@ -1,12 +1,14 @@
 """Plat on firmware that misbehaves: tests/boot/badfw.c spoils the calls of a real OVMF."""
 
+import re
 import subprocess
 
 import pytest
 
 from plat import platqemu
+from test_kernel_report import document, platmap, valid
 
-VERDICT = 'run="check; audit; lint; selftest; poweroff"\n'
+VERDICT = 'run="check; audit; report; lint; selftest; poweroff"\n'
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +46,16 @@ def verdict(g):
 
 @pytest.mark.quick
 def test_map_with_every_fault(boot_bad):
-    text = verdict(boot_bad("map", mem="256M"))
+    g = boot_bad("map", mem="256M")
+    text = verdict(g)
     for rule in ("M04", "M05", "M07", "M08", "M13"):
-        assert rule in text, f"no finding {rule}"
+        assert re.search(rf"^(error|warning) {rule} at 0x", text, re.M), f"no finding {rule}"
+    # The host reads the same map out of the log, and finds the same.
+    there = platmap("lint", g.log, status=1).replace(f"{g.log}: ", "")
+    assert there in text and there.count("\n") > 5
+    doc = valid(document(text))
+    assert len(doc["findings"]) == there.count("\n") - 1
+    assert platmap("diff", "--map", "final", "--with", "kernel", g.log, status=1)
 
 
 def test_stale_key_twice(boot_bad):

@@ -104,7 +104,7 @@ def test_clear_clears(guest):
 BAD = {
     "memmap": ["-x", "-rs", "-r -s", "-f", "x", "1 2", "-r 5", "-s 5", "0x10000000000000000"],
     "lint": ["-x", "M99", "m", "M01 M02"],
-    "report": ["-x", "1", "-d 1"],
+    "report": ["-x", "1", "-d 1", "-t -d"],
     "frames": ["5", "-a", "at", "at x", "at 1 2", "at 0x10000000000000", "who", "map x",
                "map 0 0", "map 1 2 3", "drain 1"],
     "walk": ["", "1 2", "-x", "nosuchfunction", "12q", "0x", "kfree+", "kfree+z"],
