@@ -140,7 +140,13 @@ $(B)/host/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(MAPFLAGS) -c -o $@ $<
 
-$(B)/platmap: $(MAPSRC:%.c=$(B)/host/%.o)
+# The style sheet and the script of the pages that draw makes.
+$(B)/host/draw_page.o: scripts/platmap/draw_page.S scripts/platmap/draw.css scripts/platmap/draw.js
+	$(call say,EMBED,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) -c -o $@ $<
+
+$(B)/platmap: $(MAPSRC:%.c=$(B)/host/%.o) $(B)/host/draw_page.o
 	$(call say,LINK,$@)
 	$(Q)$(CLANG) -static -o $@ $^
 

@@ -77,6 +77,11 @@ static const struct command {
       "hibernation or kexec. ! is breaking, * notable. Order and division of descriptors\n"
       "are no difference. With one file, two of its maps: --map start --with final.\n"
       "Exit status: 0 same, 1 different, 2 trouble.\n" },
+    { "draw", cmd_draw, 1, 2, BIT(OPT_WITH) | BIT(OPT_OUTPUT), "A [B]", "a picture, as a web page",
+      "One HTML file that needs nothing else: the map, or two maps and what changed from\n"
+      "A to B, to scale and in detail, with uses, findings and tables. It zooms, searches\n"
+      "and filters in a browser, and prints. With one file, two of its maps: --map start\n"
+      "--with final. Nothing is written to a terminal: name a file.\n" },
     { "convert", cmd_convert, 1, INT32_MAX, BIT(OPT_TO) | BIT(OPT_OUTPUT) | BIT(OPT_ARCH),
       "FILE...", "in another format",
       "json, csv and jsonl hold the descriptors as they came; e820, memmap and badram\n"
@@ -103,7 +108,7 @@ static void put_help(const struct mm_sink *to)
     say(to, "usage: platmap COMMAND [OPTION...] FILE...\n"
             "       platmap COMMAND --help | --help | --version\n"
             "\n"
-            "Look at the memory map of a computer's firmware: show, check, compare, convert it.\n"
+            "Look at the memory map of a computer's firmware: show, check, compare, draw, convert it.\n"
             "\n");
     for (size_t i = 0; i < MM_COUNTOF(commands); i++) {
         say(to, "  %-8s %-10s %s\n", commands[i].name, commands[i].words, commands[i].brief);

@@ -57,6 +57,7 @@ int cmd_summary(const struct args *a);
 int cmd_at(const struct args *a);
 int cmd_lint(const struct args *a);
 int cmd_diff(const struct args *a);
+int cmd_draw(const struct args *a);
 int cmd_convert(const struct args *a);
 int cmd_replay(const struct args *a);
 
