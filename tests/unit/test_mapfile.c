@@ -1,6 +1,9 @@
 /*
  * test_mapfile.c - memory maps out of texts and dumps of every kind, whole and damaged.
  *
+ *     test_mapfile                the tests
+ *     test_mapfile --write DIR    the texts as files, for scripts/fuzz
+ *
  * The texts are made up in the shape of what systems print. What each must give is restated by hand
  * for some descriptors; then every text is cut at every byte, loses every line, and has every
  * character of its numbers changed: an error must come out of it, or the whole map, or a map that
@@ -1164,7 +1167,23 @@ static void test_files(void **state)
     printf("%u maps with %u descriptors from %s\n", nmaps, ndescs, folder);
 }
 
-int main(void)
+static int write_texts(const char *dir)
+{
+    for (size_t i = 0; i < MM_COUNTOF(texts); i++) {
+        char path[4096];
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/%02zu.txt", dir, i);
+        f = fopen(path, "wb");
+        if (f == NULL || fputs(texts[i].text, f) == EOF || fclose(f) != 0) {
+            perror(path);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_text),   cmocka_unit_test(test_shell),
@@ -1181,5 +1200,8 @@ int main(void)
         cmocka_unit_test(test_files),
     };
 
+    if (argc == 3 && strcmp(argv[1], "--write") == 0) {
+        return write_texts(argv[2]);
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
