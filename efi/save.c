@@ -234,12 +234,18 @@ static uint32_t number_of(const char *name, const char *prefix)
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
+/* Warnings, of which UEFI has few, are no success here: what was asked for was not done. */
+static fw_status_t error_of(fw_status_t status)
+{
+    return status == FW_SUCCESS || fw_failed(status) ? status : FW_DEVICE_ERROR;
+}
+
 /* Says what went wrong, by the status if that is plain enough, else by what was being done. */
 static bool fail(struct save *s, fw_status_t status, const char *why)
 {
     struct save_result *out = s->out;
 
-    out->status = status;
+    out->status = error_of(status);
     switch (status) {
     case FW_UNSUPPORTED:
         out->why = why;
@@ -774,41 +780,49 @@ static void list_add(struct save_entry *entries, uint32_t max, uint32_t *n,
     }
 }
 
-fw_status_t save_list(const struct fw *fw, struct save_entry *entries, uint32_t max, uint32_t *n)
+/* Every report in the open directory. */
+static fw_status_t list_directory(const struct fw_files *files, struct fw_file *directory,
+                                  struct save_entry *entries, uint32_t max, uint32_t *n)
 {
-    const struct fw_files *files = fw->files;
-    struct fw_file *root;
-    struct fw_file *directory;
-    fw_status_t status = files != NULL ? files->root(&root) : FW_UNSUPPORTED;
-
-    *n = 0;
-    if (status != FW_SUCCESS) {
-        return status;
-    }
-    status = files->open(root, SAVE_DIRECTORY, FW_OPEN_READ, &directory);
-    (void)files->close(root);
-    if (status != FW_SUCCESS) {
-        return status == FW_NOT_FOUND ? FW_SUCCESS : status;
-    }
-    for (uint32_t i = 0;; i++) {
+    for (uint32_t i = 0; i < MAX_ENTRIES; i++) {
         struct fw_file_info info;
         struct save_entry e;
+        fw_status_t status = files->next(directory, &info);
 
-        status = i == 0 ? files->info(directory, &info) : FW_SUCCESS;
-        if (status != FW_SUCCESS || (i == 0 && !info.is_directory)) {
-            break;
-        }
-        status = i < MAX_ENTRIES ? files->next(directory, &info) : FW_VOLUME_CORRUPTED;
         if (status != FW_SUCCESS || info.name[0] == 0) {
-            break;
+            return status;
         }
         if (!info.is_directory && name_of(&info, e.name) && is_report_name(e.name)) {
             e.nbytes = info.nbytes;
             list_add(entries, max, n, &e);
         }
     }
+    return FW_VOLUME_CORRUPTED;
+}
+
+fw_status_t save_list(const struct fw *fw, struct save_entry *entries, uint32_t max, uint32_t *n)
+{
+    const struct fw_files *files = fw->files;
+    struct fw_file *root;
+    struct fw_file *directory;
+    struct fw_file_info info;
+    fw_status_t status = files != NULL ? files->root(&root) : FW_UNSUPPORTED;
+
+    *n = 0;
+    if (status != FW_SUCCESS) {
+        return error_of(status);
+    }
+    status = files->open(root, SAVE_DIRECTORY, FW_OPEN_READ, &directory);
+    (void)files->close(root);
+    if (status != FW_SUCCESS) {
+        return status == FW_NOT_FOUND ? FW_SUCCESS : error_of(status);
+    }
+    status = files->info(directory, &info);
+    if (status == FW_SUCCESS && info.is_directory) {
+        status = list_directory(files, directory, entries, max, n);
+    }
     (void)files->close(directory);
-    return status;
+    return error_of(status);
 }
 
 /* All of the open file, which says that it is so long. */
@@ -848,13 +862,13 @@ fw_status_t save_load(const struct fw *fw, struct pool *pool, const char *name, 
     }
     status = files != NULL ? files->root(&root) : FW_UNSUPPORTED;
     if (status != FW_SUCCESS) {
-        return status;
+        return error_of(status);
     }
     make_path(path, name, "");
     status = files->open(root, path, FW_OPEN_READ, &f);
     (void)files->close(root);
     if (status != FW_SUCCESS) {
-        return status;
+        return error_of(status);
     }
     status = files->info(f, &info);
     if (status == FW_SUCCESS && info.is_directory) {
@@ -877,5 +891,5 @@ fw_status_t save_load(const struct fw *fw, struct pool *pool, const char *name, 
         }
     }
     (void)files->close(f);
-    return status;
+    return error_of(status);
 }
