@@ -7,8 +7,8 @@
  * is named twice is there once, so that a root table that names itself leads nowhere. The addresses
  * of RSDP, XSDT and FACS are facts for the lint whether or not there is anything to be read.
  *
- * A root table can name 512 tables of 16 MiB, and adding up all their bytes would take a minute:
- * WALK_BYTES are looked at, then the list ends.
+ * A root table can name 512 tables of 16 MiB, and to add up all their bytes would take a minute:
+ * WALK_BYTES are looked at, and a table that is more than what is left of them is not there either.
  */
 #include "facts_parts.h"
 
