@@ -332,13 +332,15 @@ static void test_numbers(void **state)
 static void test_many_reports(void **state)
 {
     (void)state;
-    for (unsigned i = 1; i <= 5000; i++) {
-        char path[256];
+    for (unsigned i = 0; i < 10000; i++) {
+        char name[SAVE_NAME_CHARS];
+        uint16_t wide[SAVE_NAME_CHARS] = { 0 };
 
-        snprintf(path, sizeof(path), "\\plat\\reports\\" SAMPLE "%u.json", i);
-        stub_files_put(path, "", 0);
-        snprintf(path, sizeof(path), "\\plat\\reports\\" SAMPLE "%u.txt", i);
-        stub_files_put(path, "", 0);
+        snprintf(name, sizeof(name), SAMPLE "%u.%s", i / 2 + 1, i % 2 != 0 ? "json" : "txt");
+        for (size_t k = 0; name[k] != '\0'; k++) {
+            wide[k] = (unsigned char)name[k];
+        }
+        stub_files_put_wide("\\plat\\reports", wide, false);
     }
     save();
     assert_string_equal(result.name, SAMPLE "5001");
