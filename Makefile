@@ -224,7 +224,8 @@ FUZZ    := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZCOV := -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp,indirect-calls
 FUZZBIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 $(eval $(call host_rules,fuzz,FUZZ,$(CLANG),$(HINLINE) $(FUZZCOV) $(FUZZ)))
-$(FUZZBIN): $(B)/fuzz/%: $(B)/fuzz/tests/fuzz/%.o $(patsubst %.c,$(B)/fuzz/%.o,$(filter mm/memmap/%,$(MM)) tests/unit/host_port.c)
+FUZZSRC := $(filter mm/memmap/%,$(MM)) $(filter efi/facts% efi/pool.c,$(STUB_LOGIC)) tests/unit/host_port.c
+$(FUZZBIN): $(B)/fuzz/%: $(B)/fuzz/tests/fuzz/%.o $(FUZZSRC:%.c=$(B)/fuzz/%.o)
 	$(Q)$(CLANG) -fsanitize=fuzzer $(FUZZ) -o $@ $^ -lcmocka
 
 fuzz: $(FUZZBIN) $(B)/gcc/test_mapfile $(B)/gcc/test_report $(B)/platmap
