@@ -166,7 +166,8 @@ static bool put_badram(const struct mm_sink *to, const struct input *in)
 /* ---- ours ------------------------------------------------------------------------------------ */
 
 /* A report of a machine stays as it is; one made here gets its findings first. */
-static bool put_styled(const struct mm_sink *to, const struct input *in, enum json_style style)
+static bool put_report_by(const struct mm_sink *to, const struct input *in,
+                          void (*put)(const struct mm_sink *to, const struct report *r))
 {
     struct report r = in->report;
     struct maplint_result lint = { .findings = NULL };
@@ -179,19 +180,34 @@ static bool put_styled(const struct mm_sink *to, const struct input *in, enum js
         r.nfindings = lint.n;
         r.lost_findings = lint.lost < UINT32_MAX ? (uint32_t)lint.lost : UINT32_MAX;
     }
-    report_write(&r, to, style);
+    put(to, &r);
     free(lint.findings);
     return true;
 }
 
+static void write_pretty(const struct mm_sink *to, const struct report *r)
+{
+    report_write(r, to, JSON_PRETTY);
+}
+
+static void write_line(const struct mm_sink *to, const struct report *r)
+{
+    report_write(r, to, JSON_LINE);
+}
+
 static bool put_report(const struct mm_sink *to, const struct input *in)
 {
-    return put_styled(to, in, JSON_PRETTY);
+    return put_report_by(to, in, write_pretty);
 }
 
 static bool put_line(const struct mm_sink *to, const struct input *in)
 {
-    return put_styled(to, in, JSON_LINE);
+    return put_report_by(to, in, write_line);
+}
+
+static bool put_text(const struct mm_sink *to, const struct input *in)
+{
+    return put_report_by(to, in, report_put_text);
 }
 
 static bool has_descriptors(const struct input *in)
@@ -230,9 +246,9 @@ static const struct format {
     bool is_many;   /* any number of maps, one after another */
 } formats[] = {
     { "json", put_report, true, false },    { "reports", put_line, true, true },
-    { "csv", put_csv, false, false },       { "jsonl", put_jsonl, false, false },
-    { "e820", put_e820, false, false },     { "memmap", put_memmap, false, false },
-    { "badram", put_badram, false, false },
+    { "text", put_text, true, false },      { "csv", put_csv, false, false },
+    { "jsonl", put_jsonl, false, false },   { "e820", put_e820, false, false },
+    { "memmap", put_memmap, false, false }, { "badram", put_badram, false, false },
 };
 
 struct converting {

@@ -32,6 +32,7 @@ static const struct option {
     [OPT_TO] = { "--to", 0, "FORMAT",
                  "json     a report of Plat's\n"
                  "reports  reports, a line each, of any number of files\n"
+                 "text     a report for people, all that is known: as the .txt beside it\n"
                  "csv      a line for each descriptor, names first\n"
                  "jsonl    JSON Lines: an object for each descriptor\n"
                  "e820     as Linux logs it: BIOS-e820: [mem ...] usable\n"
@@ -105,11 +106,12 @@ static const char about[] =
 
 static void put_help(const struct mm_sink *to)
 {
-    say(to, "usage: platmap COMMAND [OPTION...] FILE...\n"
-            "       platmap COMMAND --help | --help | --version\n"
-            "\n"
-            "Look at the memory map of a computer's firmware: show, check, compare, draw, convert it.\n"
-            "\n");
+    say(to,
+        "usage: platmap COMMAND [OPTION...] FILE...\n"
+        "       platmap COMMAND --help | --help | --version\n"
+        "\n"
+        "Look at the memory map of a computer's firmware: show, check, compare, draw, convert it.\n"
+        "\n");
     for (size_t i = 0; i < MM_COUNTOF(commands); i++) {
         say(to, "  %-8s %-10s %s\n", commands[i].name, commands[i].words, commands[i].brief);
     }

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.quick
 
 RUNTIME = 1 << 63
 COMMANDS = ["show", "summary", "lint", "at", "diff", "convert", "replay"]
-FORMATS = ["json", "reports", "csv", "jsonl", "e820", "memmap", "badram"]
+FORMATS = ["json", "reports", "text", "csv", "jsonl", "e820", "memmap", "badram"]
 
 # What firmware gives for a small machine: type, start, pages, attributes.
 DESCS = [
@@ -594,6 +594,22 @@ def test_convert_into_reports(good, report, tmp_path):
     assert lines[0].startswith('{"format":"plat-report",')
     assert platmap("convert", "--to=reports", out) == out.read_text()
     assert platmap("convert", "--to=json", "--map=2", out) == report.read_text()
+
+
+def test_convert_to_text(good, report, tmp_path):
+    """A report for people, the same however its document is laid out; firmware's texts are harmless."""
+    text = platmap("convert", "--to", "text", report)
+    assert text.startswith("Memory report\n") and "\nDescriptors of the map " in text
+    line = tmp_path / "line.json"
+    platmap("convert", "--to", "reports", "-o", line, report)
+    assert platmap("convert", "--to", "text", line) == text
+    assert "\nFindings\n" in platmap("convert", "--to", "text", good)
+    doc = json.loads(report.read_text())
+    doc["plat"] = "\x1b[31m\r\n\u20ac " + 100 * "long "
+    text = platmap("convert", "--to", "text", "-", stdin=json.dumps(doc).encode())
+    assert "made by Plat    ?[31m??? long long" in text
+    assert all(c == "\n" or " " <= c <= "~" for c in text)
+    assert all(len(line) <= 80 for line in text.splitlines())
 
 
 def test_file_is_written_whole_or_not_at_all(good, tmp_path):
