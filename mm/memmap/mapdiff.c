@@ -505,26 +505,28 @@ static void compare_attributes(struct work *w, const struct run *a, const struct
     const struct memmap_region *r = &w->from.m->regions[a->first];
     const struct memmap_region *q = &w->to.m->regions[b->first];
     bool has_moved = size_of(&a->at) == size_of(&b->at) || !overlap(&a->at, &b->at);
-    uint64_t shift = has_moved ? b->at.base - a->at.base : 0; /* modulo 2^64 */
-    uint64_t end = mm_min(a->at.end, b->at.end - shift);
+    uint64_t from_base = has_moved ? a->at.base : mm_max(a->at.base, b->at.base);
+    uint64_t to_base = has_moved ? b->at.base : from_base;
+    uint64_t nbytes = mm_min(a->at.end - from_base, b->at.end - to_base);
     struct mapdiff_change *last = NULL;
 
-    for (uint64_t pos = mm_max(a->at.base, b->at.base - shift); pos < end;) {
-        while (r->end <= pos) {
+    /* By offset: the end of one, in the place of the other, may lie beyond 2^64. */
+    for (uint64_t at = 0; at < nbytes;) {
+        while (r->end <= from_base + at) {
             r++;
         }
-        while (q->end - shift <= pos) {
+        while (q->end <= to_base + at) {
             q++;
         }
 
         struct mapdiff_place from = place_of(w, r);
         struct mapdiff_place to = place_of(w, q);
 
-        from.base = pos;
-        from.end = mm_min(end, mm_min(r->end, q->end - shift));
-        to.base = pos + shift;
-        to.end = from.end + shift;
-        pos = from.end;
+        from.base = from_base + at;
+        to.base = to_base + at;
+        at = mm_min(nbytes, mm_min(r->end - from_base, q->end - to_base));
+        from.end = from_base + at;
+        to.end = to_base + at;
         if (from.attr == to.attr) {
             continue;
         }

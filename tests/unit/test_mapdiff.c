@@ -464,6 +464,19 @@ static void test_attributes_moved(void **state)
 }
 
 /* Bits that one of the formats does not show are no difference. */
+/* From the top of the address space to its bottom: seen from where it was, it ends beyond 2^64. */
+static void test_attributes_moved_far(void **state)
+{
+    static const struct desc a[] = { { 0, UINT64_C(0xffffffffffffd000), 2, WB } };
+    static const struct desc b[] = { { 0, 0, 3, WB | RO } };
+
+    (void)state;
+    expect(a, b,
+           "* Reserved 0xffffffffffffd000 (8.0 KiB) moved down by 15.9 EiB (0xffffffffffffd000) to "
+           "0x0 and grew by 1 page\n"
+           "* Reserved 0x0 (8.0 KiB): attributes gained RO\n" REFUSED);
+}
+
 static void test_attribute_mask(void **state)
 {
     static const struct desc a[] = { FREE, { 0, 0x200000, 0x10, WB | XP } };
@@ -886,6 +899,7 @@ int main(void)
         cmocka_unit_test(test_ram),
         cmocka_unit_test(test_attributes),
         cmocka_unit_test(test_attributes_moved),
+        cmocka_unit_test(test_attributes_moved_far),
         cmocka_unit_test(test_attribute_mask),
         cmocka_unit_test(test_passing),
         cmocka_unit_test(test_claims),
