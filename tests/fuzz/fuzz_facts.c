@@ -4,7 +4,7 @@
  * must bear it; what may not be touched is memory that ends the run.
  *
  * Input: struct knobs, and what lies in memory from MEMORY on, but for one page that is a device.
- * What is missing is zero. Of one input in 16 the report is written and read back. The bits of
+ * What is missing is zero. Of one input in 64 the report is written and read back. The bits of
  * `repair` make signatures, lengths and sums right, as random ones never are: with none of them,
  * firmware's bytes are the input's.
  */
@@ -19,6 +19,11 @@
 #define PAGE   UINT64_C(4096)
 #define NPAGES 16u
 #define DEVICE 9u /* this page */
+
+/* What is allocated ends where this memory does; a page behind it ends the run. */
+#define STORAGE       UINT64_C(0x20000000)
+#define STORAGE_BYTES FACTS_STORAGE
+#define NSTORAGES     2u
 
 enum {
     REPAIR_RSDP = 1,
@@ -64,17 +69,19 @@ static void check(bool good)
 
 static fw_status_t play_alloc(uint64_t npages, uint64_t max, uint64_t *pa)
 {
-    void *p = ++nallocs != knobs.fail_alloc ? aligned_alloc(PAGE, npages * PAGE) : NULL;
+    uint64_t end = STORAGE + nallocs * (STORAGE_BYTES + PAGE) + STORAGE_BYTES;
 
     (void)max;
-    *pa = (uintptr_t)p;
-    return p != NULL ? FW_SUCCESS : FW_OUT_OF_RESOURCES;
+    check(nallocs < NSTORAGES && npages * PAGE <= STORAGE_BYTES);
+    nallocs++;
+    *pa = end - npages * PAGE;
+    return nallocs != knobs.fail_alloc ? FW_SUCCESS : FW_OUT_OF_RESOURCES;
 }
 
 static fw_status_t play_free(uint64_t pa, uint64_t npages)
 {
+    (void)pa;
     (void)npages;
-    free(fw_pointer(pa));
     return FW_SUCCESS;
 }
 
@@ -135,20 +142,32 @@ static const struct facts_source source = {
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+/* Address space that nobody may touch, and a part of it that may be touched. */
+static void reserve(uint64_t pa, uint64_t nbytes)
+{
+    check(mmap(fw_pointer(pa), nbytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+               -1, 0) == fw_pointer(pa));
+}
+
+static void open_up(uint64_t pa, uint64_t nbytes)
+{
+    check(mprotect(fw_pointer(pa), nbytes, PROT_READ | PROT_WRITE) == 0);
+}
+
 static void map_once(void)
 {
     static bool is_mapped;
-    size_t nbytes = (NPAGES + 2) * PAGE;
 
     if (is_mapped) {
         return;
     }
-    check(mmap(fw_pointer(MEMORY - PAGE), nbytes, PROT_NONE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
-               0) == fw_pointer(MEMORY - PAGE));
-    check(mprotect(fw_pointer(MEMORY), DEVICE * PAGE, PROT_READ | PROT_WRITE) == 0);
-    check(mprotect(fw_pointer(MEMORY + (DEVICE + 1) * PAGE), (NPAGES - DEVICE - 1) * PAGE,
-                   PROT_READ | PROT_WRITE) == 0);
+    reserve(MEMORY - PAGE, (NPAGES + 2) * PAGE);
+    open_up(MEMORY, DEVICE * PAGE);
+    open_up(MEMORY + (DEVICE + 1) * PAGE, (NPAGES - DEVICE - 1) * PAGE);
+    reserve(STORAGE, NSTORAGES * (STORAGE_BYTES + PAGE));
+    for (uint32_t i = 0; i < NSTORAGES; i++) {
+        open_up(STORAGE + i * (STORAGE_BYTES + PAGE), STORAGE_BYTES);
+    }
     is_mapped = true;
 }
 
@@ -212,7 +231,7 @@ static void fix_sum(uint64_t pa, uint64_t nbytes, uint64_t at)
 /* Length and sum of the table at `pa`. */
 static void repair_table(uint64_t pa)
 {
-    uint64_t nbytes = sizeof(struct acpi_header) + (get(pa + 4, 4) & 0x7ff);
+    uint64_t nbytes = sizeof(struct acpi_header) + (get(pa + 4, 4) & 0xff);
 
     put_number(pa + 4, nbytes, 4);
     fix_sum(pa, nbytes, 9);
@@ -224,7 +243,7 @@ static void repair_acpi(uint64_t rsdp)
     uint64_t root = MEMORY + get(rsdp + 24, 2), nbytes;
 
     if ((knobs.repair & REPAIR_ROOT) != 0) {
-        nbytes = sizeof(struct acpi_header) + (get(root + 4, 4) & 0x1ff);
+        nbytes = sizeof(struct acpi_header) + (get(root + 4, 4) & 0x7f);
         put_number(root + 4, nbytes, 4);
         for (uint64_t at = sizeof(struct acpi_header); at + 8 <= nbytes; at += 8) {
             uint64_t table = MEMORY + get(root + at, 2);
@@ -367,7 +386,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     facts_gather(&machine, &map, (knobs.tpm & 1) != 0, &pool, &f);
     memset(fw_pointer(MEMORY), 0x5a, DEVICE * PAGE); /* all that was found is copies */
     judge_lists(&f);
-    if (acpi_sum(data, size) % 16 == 0) { /* it takes longer than all the rest */
+    if (acpi_sum(data, size) % 64 == 0) { /* it takes longer than all the rest */
         judge_report(&f.report);
     }
     maplint_run(&lint, &map, &f.lint);
