@@ -436,7 +436,9 @@ static void put_difference(const struct mm_sink *to, const struct report_capture
     if (before == now && now != 0) {
         mm_put_str(&l.sink, "as many descriptors; ");
     } else if (before != 0 && now != 0) {
-        put_number(&l.sink, "", before < now ? now - before : before - now, " descriptors ");
+        uint64_t n = before < now ? now - before : before - now;
+
+        put_number(&l.sink, "", n, n == 1 ? " descriptor " : " descriptors ");
         mm_put_str(&l.sink, before < now ? "more; " : "less; ");
     }
     if ((from->known & c->known & totals) != 0) {
