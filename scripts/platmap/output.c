@@ -91,7 +91,7 @@ void answer_begin(struct answer *o)
     *o = (struct answer){ .sink = { .write = answer_add, .ctx = o } };
 }
 
-/* All of it to `f`, which is closed; false, with errno, if that cannot be. */
+/* All of it to `f`, and to the disk if it `is_kept`; `f` is closed. False, with errno, if not. */
 static bool write_whole(const struct answer *o, FILE *f, bool is_kept)
 {
     bool done = fwrite(o->text, 1, o->len, f) == o->len && fflush(f) == 0 &&

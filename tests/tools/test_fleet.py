@@ -343,12 +343,12 @@ def test_every_question_is_asked(page):
 
 
 def measure(count):
-    """Seconds of each step over so many reports, with 160 descriptors in each."""
+    """Seconds of each step over so many reports, with 180 descriptors in each."""
     page = Page()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         machines = -(-count // len(FLEET) // len(DAYS))
-        write_fleet(folder / "fleet.jsonl", fleet(machines, pieces=70))
+        write_fleet(folder / "fleet.jsonl", fleet(machines, pieces=80))
         print(f"{(folder / 'fleet.jsonl').stat().st_size / 1e6:.0f} MB")
         steps = [("lint", lambda: sh("platmap lint fleet.jsonl >lint.txt", folder))]
         steps += [(what, lambda sql=sql: sqlite(folder, sql))
