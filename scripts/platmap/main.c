@@ -97,9 +97,8 @@ static const char about[] =
     "FILE is a report of Plat's, by itself or in a log; the EFI shell's memmap, with or without\n"
     "-sfo; a kernel log of Linux (efi: mem..., BIOS-e820) or FreeBSD; /sys/firmware/memmap or\n"
     "/sys/firmware/efi/runtime-map, by `grep -r . DIRECTORY`; or the bytes of GetMemoryMap(). The\n"
-    "format is recognised, other lines around the map do no harm. Of reports a file may have "
-    "many,\n"
-    "one a line. - is standard input.\n"
+    "format is recognised, other lines around the map do no harm. A file may have\n"
+    "many reports, one a line. - is standard input.\n"
     "\n"
     "Exit status: 0 done, 1 as a command says, 2 trouble: an input that is damaged, incomplete or\n"
     "no memory map, or a wrong call. Of such a file nothing is shown but what is wrong with it.\n";
