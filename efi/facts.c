@@ -5,7 +5,9 @@
  * 2.3.4), so a pointer into it can be followed; one to anywhere else may fault, and firmware's own
  * fault handler ends the machine. So every address goes through facts_reach(). Reserved memory
  * counts: firmware that keeps its ACPI tables there is common. Devices do not: to read some of
- * their registers is to change something.
+ * their registers is to change something. Nor does page 0, which firmware may have taken out of its
+ * page tables to catch null pointers. The BIOS area counts although few maps name it: a table can
+ * be there only if firmware put it there.
  *
  * How finds are kept. One block is taken before anything is known, and everything goes into it:
  * what a machine can have is bounded by how much fits, and one that claims more loses the end of
@@ -36,7 +38,7 @@ uint64_t facts_reach(const struct gather *g, uint64_t pa, uint64_t want)
     uint32_t bits = g->f->lint.phys_bits;
     uint64_t end, at = pa;
 
-    if (pa == 0) {
+    if (pa < STUB_PAGE) {
         return 0;
     }
     if (__builtin_add_overflow(pa, want, &end)) {

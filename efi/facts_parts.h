@@ -20,7 +20,7 @@ struct gather {
  * How many bytes from `pa` on can be read without a gap, at most `want`. Readable is memory of
  * every kind but devices, memory with errors and memory that was not accepted, within the address
  * width of the CPU; and the BIOS area of a PC, 0xe0000 to 0xfffff, whatever the map says of it.
- * Address 0 is no address: that is how tables say that there is none.
+ * Page 0 is not: address 0 is how tables say that there is nothing.
  */
 uint64_t facts_reach(const struct gather *g, uint64_t pa, uint64_t want);
 

@@ -223,6 +223,7 @@ void stub_put_smbios2(uint32_t count)
 /* ---- the machine ----------------------------------------------------------------------------- */
 
 static const struct stub_desc extra[] = {
+    { 7, 0, 0, 0, 1, 0xf }, /* page 0, which cannot be touched either */
     { 9, 0, STUB_RAM, 0, 16, 0xf },
     { 0, 0, STUB_BEFORE_DEVICE, 0, 1, 0xf },
     { 11, 0, STUB_DEVICE, 0, 4, UINT64_C(1) },
