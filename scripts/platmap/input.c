@@ -29,7 +29,9 @@ static bool is_number(const char *s, uint32_t *n)
 /* Several maps, and nobody said which: not a thing to keep quiet about. */
 static void tell_of_others(const struct input *in, const char *which, uint64_t n, const char *what)
 {
-    if (which == NULL && n > 1) {
+    uint32_t number;
+
+    if (!is_number(which, &number) && n > 1) {
         complain("%s: there are %llu %s in it; this is about the first (see --map)", in->name,
                  (unsigned long long)n, what);
     }

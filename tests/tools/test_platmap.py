@@ -252,8 +252,10 @@ def test_reports_one_after_another(report, good, tmp_path):
         assert re.findall(r"^(.*): Plat report", text, re.M) == [f"{path}:{n}" for n in (1, 3, 4, 5)]
         assert f"\n\n{path}:3: " in text
     assert platmap("show", "--map", 2, path).startswith(f"{path}: Plat report")
-    done = subprocess.run([PLATMAP, "at", "0x1000", path], capture_output=True, text=True, check=True)
-    assert "there are 4 reports in it" in done.stderr
+    for which in ([], ["--map=file"]):
+        done = subprocess.run([PLATMAP, "at", *which, "0x1000", path], capture_output=True, text=True,
+                              check=True)
+        assert "there are 4 reports in it" in done.stderr
 
     # What is wrong with one does not hide the others.
     path.write_text(f"{line}\n{bad}\n{final}\n{line[:-9]}\n")
