@@ -17,7 +17,7 @@
 
 enum held { HELD_REPORT, HELD_START, HELD_FINAL, HELD_RANGES, HELD_FINDINGS };
 
-#define RSDP_BYTES 20u /* ACPI 1.0's; 6.5, 5.2.5.3 has the first 20 bytes in common */
+#define RSDP_BYTES 20u /* as in ACPI 1.0, with which every later one begins; 6.5, 5.2.5.3 */
 
 static void *hold(struct survey *s, enum held what, uint64_t nbytes)
 {
@@ -46,7 +46,7 @@ static bool read_handed_over(struct survey *s, const struct plat_boot *boot)
     return true;
 }
 
-/* The map at `pa`, normalised, as the next capture. */
+/* The map `raw` of firmware's as the next capture, and normalised in *m. */
 static bool add_map(struct survey *s, enum report_when when, enum held where, struct memmap *m,
                     const struct memmap_raw *raw)
 {
