@@ -28,6 +28,7 @@ static void play_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t r[4])
             return;
         }
     }
+    stub_fw.violation = "cpuid of a leaf that is not there";
     memset(r, 0xff, 4 * sizeof(*r));
 }
 

@@ -2,7 +2,7 @@
  * stub_facts.h - plays the machine for what the stub finds out about it (efi/facts.h): firmware's
  * tables by hand, in the fake RAM of stub_fw.h, and answers to all that is asked.
  *
- * What a processor is asked for and does not have is answered with ones, so that it is noticed.
+ * What a processor is asked for and does not have is a violation (stub_fw.h), answered with ones.
  */
 #ifndef STUB_FACTS_H
 #define STUB_FACTS_H
