@@ -20,7 +20,7 @@ extern const char draw_js[];
 /* Findings that are listed. The worst come first, and nobody reads so many. */
 #define LISTED_FINDINGS 1000
 
-/* Rows a table: of a table that is not open a browser lays out nothing. */
+/* Rows that a table has at most; more than these become blocks of so many lines. */
 #define TABLE_ROWS 2000
 
 /* ---- text ------------------------------------------------------------------------------------ */
@@ -177,6 +177,21 @@ static char letter_of(uint32_t map)
     return (char)('a' + map);
 }
 
+static bool is_folded(const struct draw_map *m)
+{
+    return m->nitems > TABLE_ROWS;
+}
+
+/* The beginning of a link to the row of an item, or to the block that it is in. */
+static void put_link(const struct drawing *d, uint32_t k, const struct draw_item *item)
+{
+    const struct draw_map *m = &d->maps[k];
+    uint32_t i = (uint32_t)(item - m->items);
+
+    say(d->to, "<a href=\"#%c%u\" data-item=\"%c%u\">", letter_of(k),
+        is_folded(m) ? i - i % TABLE_ROWS : i, letter_of(k), i);
+}
+
 static const char *plural(uint64_t n)
 {
     return n == 1 ? "" : "s";
@@ -245,8 +260,8 @@ static void put_marks(const struct drawing *d, uint32_t k)
         say(d->to, "</td><td>0x%llx</td><td>%s</td><td>", (unsigned long long)mark->base,
             mark->nbytes != 0 ? size_text(&size, mark->nbytes) : "");
         if (item != NULL) {
-            say(d->to, "<a href=\"#%c%u\">%s</a>", letter_of(k), (uint32_t)(item - m->items),
-                draw_item_name(item));
+            put_link(d, k, item);
+            say(d->to, "%s</a>", draw_item_name(item));
         }
         say(d->to, "</td></tr>\n");
     }
@@ -397,7 +412,7 @@ static void put_finding(const struct drawing *d, uint32_t k, const struct memmap
     say(d->to, "<li>");
     put_icon(d->to, f->severity);
     if (item != NULL) {
-        say(d->to, "<a href=\"#%c%u\">", letter_of(k), (uint32_t)(item - m->items));
+        put_link(d, k, item);
     }
     answer_begin(&plain);
     maplint_put_finding(&plain.sink, f);
@@ -406,18 +421,25 @@ static void put_finding(const struct drawing *d, uint32_t k, const struct memmap
 }
 
 /* What the rules mean that were broken, each once. */
-static void put_rules(const struct drawing *d, const struct maplint_result *lint)
+static void put_rules(const struct drawing *d)
 {
     bool seen[MAPLINT_NRULES] = { false };
+    uint32_t nseen = 0;
 
-    for (uint32_t i = 0; i < lint->n; i++) {
-        const struct maplint_rule *rule = maplint_rule(lint->findings[i].rule);
+    for (uint32_t k = 0; k < d->nmaps; k++) {
+        for (uint32_t i = 0; i < d->maps[k].lint.n; i++) {
+            const struct maplint_rule *rule = maplint_rule(d->maps[k].lint.findings[i].rule);
 
-        if (rule != NULL) {
-            seen[rule - maplint_rules] = true;
+            if (rule != NULL && !seen[rule - maplint_rules]) {
+                seen[rule - maplint_rules] = true;
+                nseen++;
+            }
         }
     }
-    say(d->to, "<details><summary>What this means</summary><dl>\n");
+    if (nseen == 0) {
+        return;
+    }
+    say(d->to, "<section id=\"rules\"><details><summary>What the findings mean</summary><dl>\n");
     for (size_t i = 0; i < MAPLINT_NRULES; i++) {
         const struct maplint_rule *rule = &maplint_rules[i];
 
@@ -434,7 +456,7 @@ static void put_rules(const struct drawing *d, const struct maplint_result *lint
         put_str(d->to, rule->source);
         say(d->to, "</cite></dd>\n");
     }
-    say(d->to, "</dl></details>\n");
+    say(d->to, "</dl></details></section>\n");
 }
 
 static void put_findings(const struct drawing *d, uint32_t k)
@@ -457,7 +479,6 @@ static void put_findings(const struct drawing *d, uint32_t k)
         say(d->to, "<p>And %llu more: see platmap lint.</p>\n",
             (unsigned long long)(lint->n + lint->lost - n));
     }
-    put_rules(d, lint);
     say(d->to, "</section>\n");
 }
 
@@ -503,27 +524,39 @@ static void put_changes(const struct drawing *d)
 
 /* ---- regions --------------------------------------------------------------------------------- */
 
+/* What the script has to know of an item; it ends where the next one begins. */
+static void put_item_at(const struct drawing *d, const struct draw_item *item)
+{
+    say(d->to, "%d %d %u %u", item->even.from, item->linear.from, item->rank, item->mark);
+}
+
+static void attr_text(const struct draw_map *m, const struct memmap_region *r, char *buf,
+                      size_t nbytes)
+{
+    if (memmap_attr_text(r->attr, buf, nbytes) == 0) {
+        snprintf(buf, nbytes, "%s", m->in.capture->attr_known == 0 ? "?" : "-");
+    }
+}
+
 static void put_row(const struct drawing *d, uint32_t k, uint32_t i)
 {
     const struct draw_map *m = &d->maps[k];
     const struct draw_item *item = &m->items[i];
     const struct memmap_region *r = item->region;
     struct size_text size;
-    char attr[160] = "";
+    char attr[160];
 
     say(d->to, "<tr id=\"%c%u\" class=\"", letter_of(k), i);
     draw_put_class(d->to, item);
-    say(d->to, "\" data-at=\"%d %d %d %d %u %u\">", item->even.from, item->even.to,
-        item->linear.from, item->linear.to, item->rank, item->mark);
-    say(d->to, "<td>0x%llx</td><td>0x%llx</td><td>%s</td>", (unsigned long long)item->base,
+    say(d->to, "\" data-at=\"");
+    put_item_at(d, item);
+    say(d->to, "\"><td>0x%llx</td><td>0x%llx</td><td>%s</td>", (unsigned long long)item->base,
         (unsigned long long)item->last, size_text(&size, item->last - item->base + 1));
     if (r == NULL) {
         say(d->to, "<td>hole</td></tr>\n");
         return;
     }
-    if (memmap_attr_text(r->attr, attr, sizeof(attr)) == 0) {
-        snprintf(attr, sizeof(attr), "%s", m->in.capture->attr_known == 0 ? "?" : "-");
-    }
+    attr_text(m, r, attr, sizeof(attr));
     say(d->to, "<td>%s</td><td>%s</td><td>%s</td>", memmap_kind_name(r->kind), draw_item_name(item),
         attr);
     if (r->desc != MEMMAP_NODESC) {
@@ -532,27 +565,65 @@ static void put_row(const struct drawing *d, uint32_t k, uint32_t i)
     say(d->to, "</tr>\n");
 }
 
-static void put_regions(const struct drawing *d, uint32_t k)
+static void put_table(const struct drawing *d, uint32_t k)
+{
+    say(d->to,
+        "<table class=\"regions\" data-map=\"%u\">\n<thead><tr><th>first byte</th>"
+        "<th>last byte</th><th>size</th><th>use</th><th>type</th><th>attributes</th>"
+        "<th>descriptor</th></tr></thead><tbody>\n",
+        k);
+    for (uint32_t i = 0; i < d->maps[k].nitems; i++) {
+        put_row(d, k, i);
+    }
+    say(d->to, "</tbody></table>\n");
+}
+
+/* The same as a line, its columns parted by two blanks at least. */
+static void put_line(const struct drawing *d, const struct draw_map *m,
+                     const struct draw_item *item)
+{
+    const struct memmap_region *r = item->region;
+    struct size_text size;
+    char attr[160];
+    char from[16] = "";
+
+    say(d->to, "0x%-16llx  0x%-16llx  %-10s  ", (unsigned long long)item->base,
+        (unsigned long long)item->last, size_text(&size, item->last - item->base + 1));
+    if (r == NULL) {
+        say(d->to, "hole\n");
+        return;
+    }
+    attr_text(m, r, attr, sizeof(attr));
+    if (r->desc != MEMMAP_NODESC) {
+        snprintf(from, sizeof(from), "  %u", r->desc);
+    }
+    say(d->to, "%-15s  %-19s  %s%s\n", memmap_kind_name(r->kind), draw_item_name(item), attr, from);
+}
+
+/* Of many regions, folded blocks of lines: a browser takes a minute to build a table of a hundred
+ * thousand rows, and a second for the same as text. */
+static void put_blocks(const struct drawing *d, uint32_t k)
 {
     const struct draw_map *m = &d->maps[k];
-    bool is_one = m->nitems <= TABLE_ROWS;
 
-    for (uint32_t i = 0; i < m->nitems; i++) {
-        if (i % TABLE_ROWS == 0) {
-            if (!is_one) {
-                say(d->to, "<details><summary>from 0x%llx</summary>\n",
-                    (unsigned long long)m->items[i].base);
-            }
-            say(d->to,
-                "<table class=\"regions\" data-map=\"%u\">\n<thead><tr><th>first byte</th>"
-                "<th>last byte</th><th>size</th><th>use</th><th>type</th><th>attributes</th>"
-                "<th>descriptor</th></tr></thead><tbody>\n",
-                k);
+    for (uint32_t i = 0; i < m->nitems; i += TABLE_ROWS) {
+        uint32_t end = i + TABLE_ROWS < m->nitems ? i + TABLE_ROWS : m->nitems;
+
+        say(d->to,
+            "<details id=\"%c%u\"><summary>from 0x%llx</summary>\n"
+            "<pre class=\"regions\" data-map=\"%u\" data-at=\"",
+            letter_of(k), i, (unsigned long long)m->items[i].base, k);
+        for (uint32_t at = i; at < end; at++) {
+            say(d->to, at > i ? ";" : "");
+            put_item_at(d, &m->items[at]);
+            say(d->to, " ");
+            draw_put_class(d->to, &m->items[at]);
         }
-        put_row(d, k, i);
-        if (i % TABLE_ROWS == TABLE_ROWS - 1 || i == m->nitems - 1) {
-            say(d->to, "</tbody></table>%s\n", is_one ? "" : "</details>");
+        say(d->to, "\">");
+        for (uint32_t at = i; at < end; at++) {
+            put_line(d, m, &m->items[at]);
         }
+        say(d->to, "</pre></details>\n");
     }
 }
 
@@ -562,7 +633,7 @@ static void put_tables(const struct drawing *d)
     for (uint32_t k = 0; k < d->nmaps; k++) {
         say(d->to, "<section class=\"wide\"><h2>Regions%s%c</h2>\n", d->nmaps > 1 ? " of " : "",
             d->nmaps > 1 ? letter_of(k) - 'a' + 'A' : ' ');
-        put_regions(d, k);
+        (is_folded(&d->maps[k]) ? put_blocks : put_table)(d, k);
         say(d->to, "</section>\n");
         put_marks(d, k);
     }
@@ -611,7 +682,8 @@ static void put_page(const struct drawing *d)
     draw_picture(d);
     say(d->to,
         "<figcaption id=\"caption\">Left, the address space to scale; right, every region at "
-        "a height that grows with its size%s. Addresses go down.</figcaption>\n"
+        "a height that grows with its size, what is free sooner or later at half of it%s. "
+        "Addresses go down.</figcaption>\n"
         "</figure>\n<aside>\n<section id=\"here\" aria-live=\"polite\" hidden=\"hidden\">"
         "</section>\n",
         d->nmaps > 1 ? ", of A and of B, with what changed between them" : "");
@@ -622,6 +694,7 @@ static void put_page(const struct drawing *d)
     for (uint32_t k = 0; k < d->nmaps; k++) {
         put_findings(d, k);
     }
+    put_rules(d);
     say(d->to, "</aside>\n</main>\n");
     put_tables(d);
     mm_put_str(d->to, help);

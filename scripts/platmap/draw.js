@@ -2,7 +2,7 @@
  * draw.js - what moves in the page that `platmap draw` makes.
  *
  * The page is complete without this. All that is known here of the maps is read out of its tables:
- * the data-at of a row has its two heights on the even scale, two on the linear one, its rank among
+ * the data-at of a row has its height on the even scale, that on the linear one, its rank among
  * those that want a label, and the worst finding. Heights are in units; a window of the even scale,
  * `view`, is what the picture shows. Whatever changes, the picture is drawn anew, as
  * draw_picture.c drew it first.
@@ -13,51 +13,72 @@
     const $ = (id) => document.getElementById(id);
     const svg = $("picture");
     const figure = $("map");
+    const tip = $("tip");
     const PRINTED = Number(svg.dataset.pixels);     // height of the scales, as the page comes
     const HEIGHT = PRINTED * Number(svg.dataset.unit);
     const WIDTH = Number(svg.getAttribute("width"));
     const TOP = 8;
     const THIN = 0.75;          // pixels; less is merged with its neighbours
     const LABEL_HEIGHT = 14;
+    const MARK_HEIGHT = 11;
     const CLOSEST = HEIGHT / 1e5;   // the smallest window
     const COMPACT = 560;        // width of a picture without room for addresses in labels
 
     /* ---- what is in the page ---------------------------------------------------------------- */
 
     const maps = [];
-    const itemOf = new Map();   // by the id of the row
 
-    for (const table of document.querySelectorAll("table.regions")) {
-        const map = maps[table.dataset.map] ??= { items: [], k: Number(table.dataset.map) };
-        for (const row of table.tBodies[0].rows) {
-            const [top, end, lineTop, lineEnd, rank, mark] = row.dataset.at.split(" ").map(Number);
-            const item = { row, map, n: map.items.length, use: row.className, top, end, lineTop,
-                           lineEnd, rank, mark, notes: [] };
-            map.items.push(item);
-            itemOf.set(row.id, item);
+    function addItem(k, at, use, row, source) {
+        const map = maps[k] ??= { k, items: [], ranked: [] };
+        const [top, lineTop, rank, mark] = at.split(" ", 4).map(Number);
+        const item = { map, n: map.items.length, use, top, lineTop, rank, mark, row, source, notes: [] };
+        map.items.push(item);
+        map.ranked[rank] = item;
+    }
+
+    /* Rows of a table; or, of very many regions, lines of text in blocks. */
+    for (const source of document.querySelectorAll(".regions")) {
+        const k = Number(source.dataset.map);
+        if (source.tagName === "TABLE") {
+            for (const row of source.tBodies[0].rows) {
+                addItem(k, row.dataset.at, row.className, row, source);
+            }
+        } else {
+            const lines = source.textContent.split("\n");
+            source.dataset.at.split(";").forEach((at, n) => {
+                addItem(k, at, at.slice(at.lastIndexOf(" ") + 1), lines[n], source);
+            });
         }
+    }
+    for (const { items } of maps) {
+        items.forEach((item, n) => {
+            item.end = items[n + 1]?.top ?? HEIGHT;
+            item.lineEnd = items[n + 1]?.lineTop ?? HEIGHT;
+        });
     }
     const last = maps[maps.length - 1];
 
-    for (const map of maps) {
-        map.ranked = [...map.items].sort((a, b) => a.rank - b.rank);
-    }
+    /* By what the page calls it: "a12". */
+    const itemOf = (id) => maps[(id ?? "").charCodeAt(0) - 97]?.items[id.slice(1)];
 
-    const text = (item, column) => item.row.cells[column]?.textContent ?? "";
+    const isLine = (item) => typeof item.row === "string";
+    const whole = (item) => isLine(item) ? item.row : item.row.textContent;
+    const text = (item, column) =>
+        (isLine(item) ? item.row.split(/ {2,}/)[column] : item.row.cells[column]?.textContent) ?? "";
     const base = (item) => BigInt(text(item, 0));
     const end = (item) => BigInt(text(item, 1));
     const name = (item) => text(item, 4) || text(item, 3);
 
     const marks = [];
     for (const row of document.querySelectorAll("table.marks tbody tr")) {
-        const item = itemOf.get(row.querySelector("a")?.hash.slice(1));
+        const item = itemOf(row.querySelector("a")?.dataset.item);
         if (item) {
             item.notes.push(`${row.cells[0].textContent} at ${row.cells[1].textContent}`);
             marks.push({ at: Number(row.dataset.at), map: item.map, title: row.cells[0].textContent });
         }
     }
     for (const link of document.querySelectorAll(".findings a")) {
-        itemOf.get(link.hash.slice(1))?.notes.push(link.textContent);
+        itemOf(link.dataset.item)?.notes.push(link.textContent);
     }
 
     const span = (words) => words?.split(" ").map(Number);
@@ -89,18 +110,21 @@
         end: Math.max(...last.items.slice(-1).map((i) => text(i, 0).length)),
     };
 
-    /* Left edges of columns and what is beside them, for a picture `width` wide. */
+    /* Left edges of columns and what is beside them, for a picture `width` wide. Where there is little
+       room, labels are names alone, and beside two maps there are none. */
     function geometry(width) {
-        const compact = width < (maps.length > 1 ? COMPACT + 100 : COMPACT);
+        const isTwo = maps.length > 1;
+        const compact = width < (isTwo ? COMPACT + 100 : COMPACT);
         const column = compact ? fixed.width * 0.6 : fixed.width;
-        const step = fixed.columns.length > 1 ? fixed.columns[1] - fixed.columns[0] : 0;
         const first = compact ? fixed.bars + 26 : fixed.columns[0];
-        const lefts = fixed.columns.map((_, k) => first + k * (compact ? step * 0.6 : step));
-        const right = lefts[lefts.length - 1] + column;
-        return { width, compact, column, lefts, right,
+        const step = !isTwo ? 0
+            : compact ? width - first - column - 30 : fixed.columns[1] - fixed.columns[0];
+        const right = first + step + column;
+        return { width, compact, column, lefts: fixed.columns.map((_, k) => first + k * step), right,
+                 hasLabels: !compact || !isTwo,
                  finding: right + (compact ? 8 : 11), mark: right + (compact ? 17 : 24),
                  bend: right + (compact ? 22 : 32), label: right + (compact ? 34 : 52),
-                 size: (maps.length > 1 ? 0 : 78) + 6.9 * fixed.end };
+                 size: (isTwo ? 0 : 78) + 6.9 * fixed.end };
     }
 
     let place = geometry(WIDTH);
@@ -165,7 +189,8 @@
                     break;
                 }
                 heights[item.use] = (heights[item.use] ?? 0) + item.end - item.top;
-                if (item.use === run.most.use || heights[item.use] > heights[run.most.use]) {
+                if (item.use === run.most.use || run.most.use === "hole" ||
+                    (item.use !== "hole" && heights[item.use] > heights[run.most.use])) {
                     run.most = item;
                 }
                 run.last = item;
@@ -213,7 +238,7 @@
 
     /* Those in view that come first: what is chosen, changes, then regions by rank. */
     function chooseLabels() {
-        const room = Math.floor(pixels / LABEL_HEIGHT);
+        const room = place.hasLabels ? Math.floor(pixels / LABEL_HEIGHT) : 0;
         const labels = [];
         const add = (s, what) => {
             if (s[1] >= view.from && s[0] <= view.to && labels.length < room) {
@@ -273,16 +298,20 @@
     }
 
     function drawMarks() {
-        const signs = [];
-        let drawn = -Infinity;
+        const worst = [];       // of those that would lie on top of each other
         for (const item of last.items) {
-            const at = (Math.max(item.top, view.from) + Math.min(item.end, view.to)) / 2;
-            if (item.mark > 0 && item.end > view.from && item.top < view.to && y(at) - drawn >= 2) {
-                drawn = y(at);
-                signs.push(shape("use", { href: `#s${item.mark - 1}`, x: place.finding, y: drawn }));
+            if (item.mark > 0 && item.end > view.from && item.top < view.to) {
+                const at = y((Math.max(item.top, view.from) + Math.min(item.end, view.to)) / 2);
+                const before = worst.at(-1);
+                if (!before || at - before.first >= MARK_HEIGHT) {
+                    worst.push({ first: at, at, mark: item.mark });
+                } else if (item.mark > before.mark) {
+                    Object.assign(before, { at, mark: item.mark });
+                }
             }
         }
-        svg.querySelector(".findings").replaceChildren(...signs);
+        svg.querySelector(".findings").replaceChildren(...worst.map((w) =>
+            shape("use", { href: `#s${w.mark - 1}`, x: place.finding, y: w.at })));
         svg.querySelector(".marks").replaceChildren(...marks
             .filter((m) => m.map === last && m.at >= view.from && m.at <= view.to)
             .map((m) => shape("use", { href: "#mark", x: place.mark, y: y(m.at) },
@@ -398,7 +427,7 @@
         show(to, to + view.to - view.from);
     }
 
-    const whole = () => show(0, HEIGHT);
+    const showAll = () => show(0, HEIGHT);
 
     function showSpan([from, to]) {
         const room = Math.max((to - from) * 1.5, CLOSEST);
@@ -446,11 +475,16 @@
     }
 
     function choose(item, address) {
-        chosen?.row.classList.remove("chosen");
+        tip.hidden = true;
+        if (chosen && !isLine(chosen)) {
+            chosen.row.classList.remove("chosen");
+        }
         change?.li.classList.remove("chosen");
         chosen = item;
         change = null;
-        chosen?.row.classList.add("chosen");
+        if (item && !isLine(item)) {
+            item.row.classList.add("chosen");
+        }
         $("here").hidden = item === null;
         $("here").replaceChildren(...item ? describe(item, address) : []);
         if (item) {
@@ -470,7 +504,7 @@
 
     const isHidden = (item) => hidden.has(item.use);
 
-    /* The next item in this direction that is not hidden and is no hole. */
+    /* The next item in this direction that is not hidden. */
     function step(by) {
         const map = chosen?.map ?? last;
         let n = chosen ? chosen.n + by : by > 0 ? search(map.items, "end", view.from).n
@@ -542,7 +576,7 @@
         const wanted = word.toLowerCase();
         for (let n = 0; n < map.items.length; n++) {
             const item = map.items[(start + n) % map.items.length];
-            if (item.row.textContent.toLowerCase().includes(wanted)) {
+            if (whole(item).toLowerCase().includes(wanted)) {
                 choose(item);
                 return true;
             }
@@ -562,8 +596,6 @@
     }
 
     /* ---- the pointer ------------------------------------------------------------------------- */
-
-    const tip = $("tip");
 
     /* A place on the screen: where in the picture, on which scale, at what. */
     function locate(event) {
@@ -684,12 +716,14 @@
         if (event.ctrlKey) {
             event.preventDefault();
             zoom(Math.exp(-lines / 180), locate(event).v);
+            hover(event);
             return;
         }
         const before = view.from;
         pan(lines / scale());
         if (view.from !== before) {     // else the page scrolls on
             event.preventDefault();
+            hover(event);
         }
     }, { passive: false });
 
@@ -702,6 +736,21 @@
         style.colorScheme = isDark ? "light" : "dark";
     }
 
+    function goToRow(item) {
+        if (!isLine(item)) {
+            item.row.scrollIntoView({ block: "center" });
+            return;
+        }
+        const range = document.createRange();
+        const at = item.source.textContent.indexOf(item.row);
+        range.setStart(item.source.firstChild, at);
+        range.setEnd(item.source.firstChild, at + item.row.length);
+        item.source.closest("details").open = true;
+        getSelection().removeAllRanges();
+        getSelection().addRange(range);
+        window.scrollBy(0, range.getBoundingClientRect().top - window.innerHeight / 2);
+    }
+
     function enter() {
         if (change) {
             showSpan([Math.min(change.left[0], change.right[0]),
@@ -709,8 +758,7 @@
         } else if (chosen) {
             const isClose = (chosen.end - chosen.top) * scale() > pixels / 5;
             if (isClose) {
-                chosen.row.closest("details")?.setAttribute("open", "");
-                chosen.row.scrollIntoView({ block: "center" });
+                goToRow(chosen);
             } else {
                 showSpan([chosen.top, chosen.end]);
             }
@@ -737,7 +785,7 @@
         "+": () => zoom(1.6),
         "=": () => zoom(1.6),
         "-": () => zoom(1 / 1.6),
-        0: whole,
+        0: showAll,
         n: () => leap(1),
         p: () => leap(-1),
         d: toggleTheme,
@@ -747,6 +795,7 @@
     };
 
     document.addEventListener("keydown", (event) => {
+        tip.hidden = true;
         if (event.ctrlKey || event.altKey || event.metaKey || $("help").open) {
             return;
         }
@@ -774,7 +823,7 @@
     $("search").addEventListener("input", () => runSearch(false));
     $("in").addEventListener("click", () => zoom(1.6));
     $("out").addEventListener("click", () => zoom(1 / 1.6));
-    $("whole").addEventListener("click", whole);
+    $("whole").addEventListener("click", showAll);
     $("theme").addEventListener("click", toggleTheme);
     $("keys").addEventListener("click", () => $("help").showModal());
 
@@ -792,7 +841,7 @@
         const row = event.target.closest?.("tr[data-at]");
         const link = event.target.closest?.("a[href^='#']");
         const li = event.target.closest?.("#changes li");
-        const item = itemOf.get(link ? link.hash.slice(1) : row?.id);
+        const item = itemOf(link ? link.dataset.item : row?.id);
         const c = li && changes.find((candidate) => candidate.li === li);
         if (item || c) {
             if (item) {
@@ -824,8 +873,8 @@
     draw();
 
     const start = decodeURIComponent(location.hash.slice(1));
-    if (itemOf.has(start)) {
-        choose(itemOf.get(start));
+    if (itemOf(start)) {
+        choose(itemOf(start));
     } else if (/^0x[0-9a-f]{1,16}$/i.test(start)) {
         find(start, false);
     }

@@ -29,6 +29,7 @@
 #define LEADER_GAP    32
 #define LABEL_GAP     52
 #define LABEL_HEIGHT  14
+#define MARK_HEIGHT   11
 #define TEXT_DROP     4                   /* from the middle of a line to where its letters stand */
 #define THIN          (DRAW_UNIT * 3 / 4) /* less is merged with its neighbours */
 
@@ -77,38 +78,50 @@ struct run {
     uint32_t first; /* items */
     uint32_t count;
     uint32_t most; /* the item that speaks for all: of the kind of which there is most */
-    struct draw_span even;
+    struct draw_span at;
 };
 
-static uint32_t kind_slot(const struct draw_item *item)
+enum scale { EVEN, LINEAR };
+
+static struct draw_span span_on(const struct draw_item *item, enum scale scale)
+{
+    return scale == EVEN ? item->even : item->linear;
+}
+
+/* What an item counts as. On the even scale a hole is beaten by any region. */
+static uint32_t slot_of(const struct draw_item *item)
 {
     return item->region != NULL ? item->region->kind : MEMMAP_KINDS;
 }
 
 /* The run that begins at item `first`. */
-static struct run run_at(const struct draw_map *m, uint32_t first)
+static struct run run_at(const struct draw_map *m, uint32_t first, enum scale scale)
 {
     int32_t heights[MEMMAP_KINDS + 1] = { 0 };
     uint32_t last_of[MEMMAP_KINDS + 1] = { 0 };
-    uint32_t most = kind_slot(&m->items[first]);
-    struct run run = { .first = first, .even = m->items[first].even };
+    uint32_t most = MEMMAP_KINDS;
+    struct run run = { .first = first, .at = span_on(&m->items[first], scale) };
 
     do {
         const struct draw_item *item = &m->items[first + run.count];
-        uint32_t slot = kind_slot(item);
+        struct draw_span at = span_on(item, scale);
+        uint32_t slot = slot_of(item);
 
         /* What can be seen stands alone. */
-        if (run.count > 0 && item->even.to - item->even.from >= THIN) {
+        if (run.count > 0 && at.to - at.from >= THIN) {
             break;
         }
-        heights[slot] += item->even.to - item->even.from;
+        heights[slot] += at.to - at.from;
         last_of[slot] = first + run.count;
-        run.even.to = item->even.to;
+        run.at.to = at.to;
         run.count++;
-        if (heights[slot] > heights[most]) {
+        if (most == MEMMAP_KINDS && scale == EVEN) {
             most = slot;
         }
-    } while (run.even.to - run.even.from < THIN && first + run.count < m->nitems);
+        if (heights[slot] > heights[most] && (scale == LINEAR || item->region != NULL)) {
+            most = slot;
+        }
+    } while (run.at.to - run.at.from < THIN && first + run.count < m->nitems);
     run.most = last_of[most];
     return run;
 }
@@ -138,13 +151,13 @@ static void put_column(const struct drawing *d, uint32_t k)
     for (uint32_t i = 0; i < m->nitems; i += run.count) {
         int32_t height;
 
-        run = run_at(m, i);
-        height = run.even.to - run.even.from;
+        run = run_at(m, i, EVEN);
+        height = run.at.to - run.at.from;
         say(to, "<rect class=\"");
         draw_put_class(to, &m->items[run.most]);
         say(to, "\"");
         put_attribute(to, "x", column_x(k));
-        put_attribute(to, "y", px(TOP) + run.even.from);
+        put_attribute(to, "y", px(TOP) + run.at.from);
         put_attribute(to, "width", column_width(d));
         /* Neighbours are told apart by a hair between them, if there is room for it. */
         put_attribute(to, "height", height >= px(2) ? height - DRAW_UNIT / 2 : height);
@@ -167,28 +180,24 @@ static int32_t bar_x(const struct drawing *d, uint32_t k)
     return px(BAR_X) + (int32_t)k * (bar_width(d) + px(2));
 }
 
-/* What is thinner than a fifth of a pixel is not seen at all here; that is what to scale means. */
 static void put_bar(const struct drawing *d, uint32_t k)
 {
     const struct draw_map *m = &d->maps[k];
-    int32_t drawn = -DRAW_UNIT;
+    struct run run;
 
-    for (uint32_t i = 0; i < m->nitems; i++) {
-        const struct draw_item *item = &m->items[i];
-        int32_t from = item->linear.from > drawn ? item->linear.from : drawn;
-
-        if (item->region == NULL || item->linear.to - from < DRAW_UNIT / 5) {
+    for (uint32_t i = 0; i < m->nitems; i += run.count) {
+        run = run_at(m, i, LINEAR);
+        if (m->items[run.most].region == NULL || run.at.from == run.at.to) {
             continue;
         }
         say(d->to, "<rect class=\"");
-        draw_put_class(d->to, item);
+        draw_put_class(d->to, &m->items[run.most]);
         say(d->to, "\"");
         put_attribute(d->to, "x", bar_x(d, k));
-        put_attribute(d->to, "y", px(TOP) + from);
+        put_attribute(d->to, "y", px(TOP) + run.at.from);
         put_attribute(d->to, "width", bar_width(d));
-        put_attribute(d->to, "height", item->linear.to - from);
+        put_attribute(d->to, "height", run.at.to - run.at.from);
         say(d->to, "/>\n");
-        drawn = item->linear.to;
     }
 }
 
@@ -347,7 +356,7 @@ static void put_magnifier(const struct drawing *d)
     say(d->to, "<g class=\"bands\" data-from=\"%d\" data-to=\"%d\">\n", BAR_X + BAR_WIDTH,
         column_x(0) / DRAW_UNIT);
     for (uint32_t i = 0; i < m->nitems; i += run.count) {
-        run = run_at(m, i);
+        run = run_at(m, i, EVEN);
         if (m->items[run.most].region == NULL) {
             continue;
         }
@@ -357,7 +366,7 @@ static void put_magnifier(const struct drawing *d)
         put_band(
             d->to, px(BAR_X + BAR_WIDTH),
             (struct draw_span){ m->items[i].linear.from, m->items[i + run.count - 1].linear.to },
-            column_x(0), run.even);
+            column_x(0), run.at);
         say(d->to, "/>\n");
     }
     say(d->to, "</g>\n");
@@ -570,26 +579,48 @@ static void put_labels(const struct drawing *d)
 
 /* ---- findings and tables, at their places ---------------------------------------------------- */
 
+static void put_finding_mark(const struct drawing *d, const struct draw_item *item)
+{
+    if (item != NULL) {
+        say(d->to, "<use href=\"#s%u\"", item->mark - 1);
+        put_attribute(d->to, "x", columns_end(d) + px(FINDING_GAP));
+        put_attribute(d->to, "y", px(TOP) + middle_of(item->even));
+        say(d->to, "/>\n");
+    }
+}
+
+/* Of those that would lie on top of each other, the worst. */
 static void put_finding_marks(const struct drawing *d)
 {
     const struct draw_map *m = &d->maps[d->nmaps - 1];
-    int32_t drawn = -px(DRAW_PIXELS);
+    const struct draw_item *worst = NULL;
+    int32_t first = 0;
 
     say(d->to, "<g class=\"findings\">\n");
     for (uint32_t i = 0; i < m->nitems; i++) {
         const struct draw_item *item = &m->items[i];
         int32_t y = middle_of(item->even);
 
-        if (item->mark == 0 || y - drawn < px(2)) {
+        if (item->mark == 0) {
             continue;
         }
-        say(d->to, "<use href=\"#s%u\"", item->mark - 1);
-        put_attribute(d->to, "x", columns_end(d) + px(FINDING_GAP));
-        put_attribute(d->to, "y", px(TOP) + y);
-        say(d->to, "/>\n");
-        drawn = y;
+        if (worst == NULL || y - first >= px(MARK_HEIGHT)) {
+            put_finding_mark(d, worst);
+            worst = item;
+            first = y;
+        } else if (item->mark > worst->mark) {
+            worst = item;
+        }
     }
-    say(d->to, "</g>\n<g class=\"marks\">\n");
+    put_finding_mark(d, worst);
+    say(d->to, "</g>\n");
+}
+
+static void put_table_marks(const struct drawing *d)
+{
+    const struct draw_map *m = &d->maps[d->nmaps - 1];
+
+    say(d->to, "<g class=\"marks\">\n");
     for (uint32_t i = 0; i < m->nmarks; i++) {
         if (m->marks[i].base > m->items[m->nitems - 1].last) {
             continue;
@@ -645,5 +676,6 @@ void draw_picture(const struct drawing *d)
     }
     put_labels(d);
     put_finding_marks(d);
+    put_table_marks(d);
     say(d->to, "</svg>\n");
 }

@@ -65,11 +65,14 @@ static void collect_cuts(struct draw_scale *s, const struct drawing *d)
     }
 }
 
-/* Is there a region at cut `i` in any map? Asked for rising cuts; `next` are where the last ended.
- */
-static bool is_covered(const struct drawing *d, uint32_t i, uint32_t next[DRAW_MAPS])
+/* What is there at cut `i` in any map: nothing, memory that an OS has for its own sooner or later,
+ * or what it has to know of. Asked for rising cuts; `next` are the regions where the last call
+ * ended. */
+enum cover { HOLE, PASSING, KEPT };
+
+static enum cover cover_at(const struct drawing *d, uint32_t i, uint32_t next[DRAW_MAPS])
 {
-    bool covered = false;
+    enum cover cover = HOLE;
 
     for (uint32_t k = 0; k < d->nmaps; k++) {
         const struct memmap *m = &d->maps[k].in.map;
@@ -78,19 +81,26 @@ static bool is_covered(const struct drawing *d, uint32_t i, uint32_t next[DRAW_M
         while (next[k] < m->nregions && m->regions[next[k]].end <= at) {
             next[k]++;
         }
-        covered = covered || (next[k] < m->nregions && m->regions[next[k]].base <= at);
+        if (next[k] < m->nregions && m->regions[next[k]].base <= at) {
+            bool is_kept = m->regions[next[k]].kind > MEMMAP_FREE_AFTER_EXIT;
+
+            cover = is_kept || cover == KEPT ? KEPT : PASSING;
+        }
     }
-    return covered;
+    return cover;
 }
 
 /* ---- the even scale -------------------------------------------------------------------------- */
 
-/* A page is one step high, 1 MiB three, 1 GiB six and 1 TiB twelve; a hole two. */
-static uint64_t weight(uint64_t nbytes, bool covered)
+/* A page is one step high, 1 MiB three, 1 GiB six and 1 TiB twelve; a hole one and a half. What
+ * passes to the OS takes half, since boot services leave it in a hundred pieces that nobody asks
+ * for. */
+static uint64_t weight(uint64_t nbytes, enum cover cover)
 {
     uint64_t lg = log2_256((nbytes >> MM_PAGE_SHIFT) | 1);
+    uint64_t height = 256 + lg / 8 + lg * lg / 25600;
 
-    return covered ? 256 + lg / 8 + lg * lg / 25600 : 512;
+    return cover == HOLE ? 384 : cover == PASSING ? height / 2 : height;
 }
 
 static void lay_out_even(struct drawing *d)
@@ -101,7 +111,7 @@ static void lay_out_even(struct drawing *d)
 
     sums[0] = 0;
     for (uint32_t i = 0; i + 1 < s->ncuts; i++) {
-        sums[i + 1] = sums[i] + weight(s->cuts[i + 1] - s->cuts[i], is_covered(d, i, next));
+        sums[i + 1] = sums[i] + weight(s->cuts[i + 1] - s->cuts[i], cover_at(d, i, next));
     }
     for (uint32_t i = 0; i < s->ncuts; i++) {
         s->even[i] = (int32_t)scaled(sums[i], DRAW_HEIGHT, sums[s->ncuts - 1]);
@@ -142,14 +152,14 @@ static uint32_t choose_breaks(const struct drawing *d, uint32_t breaks[DRAW_BREA
     uint32_t n = 0;
 
     for (uint32_t i = 0; i + 1 < s->ncuts; i++) {
-        mapped += is_covered(d, i, next) ? s->cuts[i + 1] - s->cuts[i] : 0;
+        mapped += cover_at(d, i, next) != HOLE ? s->cuts[i + 1] - s->cuts[i] : 0;
     }
     memset(next, 0, sizeof(next));
     for (uint32_t i = 0; i + 1 < s->ncuts; i++) {
         uint64_t width = s->cuts[i + 1] - s->cuts[i];
         uint32_t least = 0;
 
-        if (is_covered(d, i, next) || width <= mapped / 8 || mapped == 0) {
+        if (cover_at(d, i, next) != HOLE || width <= mapped / 8 || mapped == 0) {
             continue;
         }
         if (n < DRAW_BREAKS) {
@@ -325,7 +335,19 @@ static void mark_changes(const struct drawing *d, struct draw_map *m)
 struct ranked {
     uint64_t score;
     uint32_t item;
+    uint32_t order; /* of equals: the number with its bits reversed, so that the first few of them
+                       lie far from each other */
 };
+
+static uint32_t reversed(uint32_t v)
+{
+    uint32_t r = 0;
+
+    for (int i = 0; i < 32; i++) {
+        r = r << 1 | (v >> i & 1);
+    }
+    return r;
+}
 
 /* Size counts; what firmware keeps counts more, and where there are findings most of all. */
 static uint64_t score_of(const struct draw_item *item)
@@ -349,7 +371,7 @@ static int compare_ranked(const void *a, const void *b)
     const struct ranked *y = b;
 
     return x->score != y->score ? (x->score < y->score) - (x->score > y->score)
-                                : (x->item > y->item) - (x->item < y->item);
+                                : (x->order > y->order) - (x->order < y->order);
 }
 
 static void rank_items(struct draw_map *m)
@@ -357,7 +379,7 @@ static void rank_items(struct draw_map *m)
     struct ranked *all = must_alloc(m->nitems * sizeof(*all));
 
     for (uint32_t i = 0; i < m->nitems; i++) {
-        all[i] = (struct ranked){ score_of(&m->items[i]), i };
+        all[i] = (struct ranked){ score_of(&m->items[i]), i, reversed(i) };
     }
     qsort(all, m->nitems, sizeof(*all), compare_ranked);
     for (uint32_t i = 0; i < m->nitems; i++) {
