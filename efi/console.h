@@ -27,7 +27,8 @@ struct fw_console {
     /*
      * `text`, NUL-terminated UCS-2 without control characters, from column and row (from 0) on, in
      * `attribute` (UEFI 2.10 12.4.7: foreground, background << 4). It ends inside the row, and not
-     * in the last column of the last row: some consoles scroll then.
+     * in the last column of the last row: some consoles scroll then. Some refuse to begin in any
+     * column but those of the narrowest mode; where the last text ended, all of them go on.
      */
     fw_status_t (*put)(uint32_t column, uint32_t row, uint8_t attribute, const uint16_t *text);
     fw_status_t (*clear)(uint8_t attribute);
@@ -42,5 +43,11 @@ struct fw_console {
     /* Wait for a key, at most `us` microseconds; FW_SUCCESS: there is one; FW_TIMEOUT. */
     fw_status_t (*wait)(uint64_t us);
 };
+
+/*
+ * The real one, for fw.console: uefi_console.c. `system_table` is the EFI_SYSTEM_TABLE; borrowed.
+ * NULL if it lacks ConIn or ConOut.
+ */
+const struct fw_console *console_uefi(void *system_table);
 
 #endif
