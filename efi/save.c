@@ -5,8 +5,8 @@
  * went well when it did not. So a save is a row of steps, each of which can fail, and what has been
  * done so far can be undone at any of them:
  *
- *   1  the directory is there, or made
- *   2  temporary files of an earlier, interrupted run are removed
+ *   1  temporary files of an earlier, interrupted run are removed
+ *   2  there is room at all; the directory is there, or made
  *   3  both temporary files are made, empty
  *   4  the report is composed, its size counted, a name and room for it found
  *   5  each file is written, flushed and closed
@@ -15,9 +15,12 @@
  *   8  the .json gets its name, likewise
  *
  * Power may fail between any two of them. Up to 7 there are temporary files, which nobody takes for
- * reports, and which step 2 of the next run removes: it knows them by their names, two that nobody
+ * reports, and which step 1 of the next run removes: it knows them by their names, two that nobody
  * else uses, in a directory that is Plat's own. Between 7 and 8 there is a .txt without its .json:
  * whole, and its number is not used again.
+ *
+ * Nothing is made on a volume that is full: EDK II's FAT driver, asked for a directory then, leaves
+ * one without a cluster, which is the directory at the top once more.
  *
  * A report is never kept in memory as text: it is made once to count its size, once to be written,
  * once to be compared. The same report gives the same bytes (mm/report.h).
@@ -31,14 +34,15 @@
 #include "bytes.h"
 #include "mm/json.h"
 
-#define MAX_ENTRIES   65536u /* of a directory: as many as FAT can have; a damaged one has no end */
-#define MAX_NUMBER    99999u
-#define PRODUCT_CHARS 32u
-#define DATE_CHARS    10u
-#define BUFFER_BYTES  UINT64_C(0x10000)
-#define PATH_CHARS    (sizeof(SAVE_DIRECTORY "\\") + SAVE_NAME_CHARS)
-#define JSON_ENDING   ".json"
-#define TEXT_ENDING   ".txt"
+#define MAX_ENTRIES      65536u /* of a directory: as many as FAT can have; a damaged one has no end */
+#define MAX_NUMBER       99999u
+#define DIRECTORY_BLOCKS 4u /* for two new directories, or growing ones */
+#define PRODUCT_CHARS    32u
+#define DATE_CHARS       10u
+#define BUFFER_BYTES     UINT64_C(0x10000)
+#define PATH_CHARS       (sizeof(SAVE_DIRECTORY "\\") + SAVE_NAME_CHARS)
+#define JSON_ENDING      ".json"
+#define TEXT_ENDING      ".txt"
 
 _Static_assert(BUFFER_BYTES <= FW_READ_MAX, "pieces that firmware can take");
 _Static_assert(PRODUCT_CHARS + 1 + DATE_CHARS + 1 + 5 + sizeof(JSON_ENDING) <= SAVE_NAME_CHARS,
@@ -347,7 +351,7 @@ static bool make_directory(struct save *s, const char *path, bool *made)
     return true;
 }
 
-static bool find_directory(struct save *s)
+static bool find_volume(struct save *s)
 {
     struct fw_volume_info volume;
     fw_status_t status = s->files->root(&s->root);
@@ -360,15 +364,10 @@ static bool find_directory(struct save *s)
     if (status != FW_SUCCESS) {
         return fail(s, status, "firmware does not say how large the volume is");
     }
-    if (volume.is_read_only) {
-        return fail(s, FW_WRITE_PROTECTED, NULL);
-    }
-    return make_directory(s, "\\plat", &s->made_plat) &&
-           make_directory(s, SAVE_DIRECTORY, &s->made_reports);
+    return !volume.is_read_only || fail(s, FW_WRITE_PROTECTED, NULL);
 }
 
-/* Remove the temporary file of an earlier run, and begin a new one. */
-static bool create(struct save *s, struct target *t)
+static bool remove_leftover(struct save *s, const struct target *t)
 {
     struct fw_file_info info;
     char path[PATH_CHARS];
@@ -376,6 +375,9 @@ static bool create(struct save *s, struct target *t)
 
     make_path(path, t->temporary, "");
     status = look_at(s, path, &info);
+    if (status == FW_NOT_FOUND) {
+        return true;
+    }
     if (status == FW_SUCCESS && info.is_directory) {
         return fail_with(s, FW_ACCESS_DENIED, "a directory is called as the temporary file",
                          "remove \"plat-unfinished\" from " SAVE_DIRECTORY);
@@ -383,9 +385,36 @@ static bool create(struct save *s, struct target *t)
     if (status == FW_SUCCESS) {
         status = remove_path(s, path);
     }
-    if (status != FW_SUCCESS && status != FW_NOT_FOUND) {
-        return fail(s, status, "the unfinished file of an earlier save cannot be removed");
+    return status == FW_SUCCESS ||
+           fail(s, status, "the unfinished file of an earlier save cannot be removed");
+}
+
+/* The files in whole blocks, as far as they are known, and some for directories; the reserve. */
+static bool has_room(struct save *s)
+{
+    struct fw_volume_info volume;
+    fw_status_t status = s->files->volume(s->root, &volume);
+    uint64_t block, need, reserve;
+
+    if (status != FW_SUCCESS) {
+        return fail(s, status, "firmware does not say how large the volume is");
     }
+    block = volume.block_bytes != 0 ? volume.block_bytes : STUB_PAGE;
+    need = DIRECTORY_BLOCKS * block; /* all fits: a block < 2^32, a file at most SAVE_MAX_BYTES */
+    for (unsigned i = 0; i < TARGETS; i++) {
+        need += (s->targets[i].nbytes + block - 1) / block * block;
+    }
+    reserve = volume.nbytes / 16 < SAVE_RESERVE ? volume.nbytes / 16 : SAVE_RESERVE;
+    return volume.free_bytes >= need + reserve || fail(s, FW_VOLUME_FULL, NULL);
+}
+
+static bool create(struct save *s, struct target *t)
+{
+    struct fw_file_info info;
+    char path[PATH_CHARS];
+    fw_status_t status;
+
+    make_path(path, t->temporary, "");
     t->may_be_temporary = true;
     status = s->files->open(s->root, path, FW_OPEN_CREATE, &t->f);
     if (status != FW_SUCCESS) {
@@ -423,25 +452,6 @@ static bool compose_it(struct save *s, const struct report *(*compose)(void *ctx
         }
     }
     return true;
-}
-
-/* Both files in whole blocks, a block by which the directory may grow, and the reserve. */
-static bool has_room(struct save *s)
-{
-    struct fw_volume_info volume;
-    fw_status_t status = s->files->volume(s->root, &volume);
-    uint64_t block, need, reserve;
-
-    if (status != FW_SUCCESS) {
-        return fail(s, status, "firmware does not say how large the volume is");
-    }
-    block = volume.block_bytes != 0 ? volume.block_bytes : STUB_PAGE;
-    need = block; /* all of it fits: block < 2^32, each file at most SAVE_MAX_BYTES */
-    for (unsigned i = 0; i < TARGETS; i++) {
-        need += (s->targets[i].nbytes + block - 1) / block * block;
-    }
-    reserve = volume.nbytes / 16 < SAVE_RESERVE ? volume.nbytes / 16 : SAVE_RESERVE;
-    return volume.free_bytes >= need + reserve || fail(s, FW_VOLUME_FULL, NULL);
 }
 
 /* Complete the name by a number higher than all that are there, whatever their endings. */
@@ -697,10 +707,12 @@ void save_report(const struct fw *fw, const struct report *(*compose)(void *ctx)
         (void)fail(&s, FW_UNSUPPORTED, "Plat was not started from a file system");
         return;
     }
-    if (!(find_directory(&s) && create(&s, text) && create(&s, json) &&
-          compose_it(&s, compose, ctx) && find_name(&s) && has_room(&s) && write_target(&s, text) &&
-          write_target(&s, json) && verify(&s, text) && verify(&s, json) && give_name(&s, text) &&
-          give_name(&s, json))) {
+    if (!(find_volume(&s) && remove_leftover(&s, text) && remove_leftover(&s, json) &&
+          has_room(&s) && make_directory(&s, "\\plat", &s.made_plat) &&
+          make_directory(&s, SAVE_DIRECTORY, &s.made_reports) && create(&s, text) &&
+          create(&s, json) && compose_it(&s, compose, ctx) && find_name(&s) && has_room(&s) &&
+          write_target(&s, text) && write_target(&s, json) && verify(&s, text) &&
+          verify(&s, json) && give_name(&s, text) && give_name(&s, json))) {
         undo(&s);
         out->name[0] = '\0';
     }

@@ -399,6 +399,7 @@ static fw_status_t files_open(struct fw_file *from, const char *path, enum fw_op
         if (!makes || parent == MAX_NODES) {
             return s != FW_SUCCESS ? s : FW_NOT_FOUND;
         }
+        stub_files.nmade++;
         if (!is_ours(parent, last, strlen(last))) {
             violated("something made outside of \\plat\\reports");
         }

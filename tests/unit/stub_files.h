@@ -58,6 +58,7 @@ struct stub_files {
     uint32_t nops;
     enum stub_op failed; /* the call that failed_at asked for */
     uint32_t nopen;      /* handles */
+    uint32_t nmade;      /* things that were to be made */
     uint64_t largest;    /* read or write */
     const char *violation;
 };
