@@ -79,10 +79,33 @@ struct maplint_result input_lint(const struct input *in)
     return out;
 }
 
+static bool differs(const char *a, const char *b)
+{
+    return a != NULL && b != NULL && strcmp(a, b) != 0;
+}
+
+/* Does what is known of both machines say that they are two? */
+static bool are_two_machines(const struct report *a, const struct report *b)
+{
+    static const unsigned char none[sizeof(a->smbios.uuid)];
+    const struct report_smbios *x = &a->smbios;
+    const struct report_smbios *y = &b->smbios;
+
+    if ((a->known & b->known & REPORT_HAS_SMBIOS) == 0) {
+        return false;
+    }
+    return differs(x->product, y->product) || differs(x->serial, y->serial) ||
+           (memcmp(x->uuid, none, sizeof(none)) != 0 && memcmp(y->uuid, none, sizeof(none)) != 0 &&
+            memcmp(x->uuid, y->uuid, sizeof(none)) != 0);
+}
+
 void input_compare(struct maplint_result *out, const struct input *first, const struct input *in)
 {
     struct maplint_result more = { .max = 0 };
 
+    if (are_two_machines(&first->report, &in->report)) {
+        complain("note: %s and %s are of different machines", first->name, in->name);
+    }
     maplint_compare(&more, &first->map, &in->map);
     if (more.lost == 0) {
         return;

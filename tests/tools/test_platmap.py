@@ -430,6 +430,28 @@ def test_lint_against_an_earlier_boot(good, tmp_path):
     assert "missing" in trouble("lint", "--against", tmp_path / "missing", good)
 
 
+def test_lint_against_another_machine(report, tmp_path):
+    """It is done, and it is said that the question is an odd one."""
+    names = ("bios_vendor", "bios_version", "bios_date", "manufacturer", "version", "family", "sku",
+             "board_manufacturer", "board_product", "board_version")
+    smbios = dict.fromkeys(names) | {"address": "0x00000000000f0000", "major": 3, "minor": 0,
+                                     "memory_devices": [], "product": "A"}
+    def notes(a, b):
+        paths = [tmp_path / "a.json", tmp_path / "b.json"]
+        for path, known in zip(paths, (a, b)):
+            doc = json.loads(report.read_text()) | {"smbios": known, "identifiers": True}
+            path.write_text(json.dumps(doc))
+        done = subprocess.run([PLATMAP, "lint", "--against", *paths], capture_output=True, text=True,
+                              check=True)
+        return done.stderr.count("different machines")
+    assert notes(None, smbios) == notes(smbios, smbios) == 0
+    assert notes(smbios, smbios | {"product": "B"}) == 1
+    uuids = ["00112233-4455-6677-8899-aabbccddeeff", "00112233-4455-6677-8899-aabbccddee00"]
+    assert notes(smbios, smbios | {"uuid": uuids[0]}) == 0
+    assert notes(smbios | {"uuid": uuids[1]}, smbios | {"uuid": uuids[0]}) == 1
+    assert notes(smbios | {"serial": "1"}, smbios | {"serial": "2"}) == 1
+
+
 def test_lint_knows_pci_configuration_space(report):
     """M29 and M41 go by what the report has of the MCFG table."""
     doc = json.loads(report.read_text())
