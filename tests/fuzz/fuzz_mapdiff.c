@@ -16,8 +16,9 @@
 #define IS_COMPACT 1
 #define IS_MASKED  2
 #define IS_CLAIMED 4
-#define TOLD       1 /* the rest of the byte: in words and as JSON, which takes most of the time */
-#define COLUMNS    9
+#define TOLD                                                                                       \
+    1 /* the rest of the byte: compared with itself, told in words and as JSON; takes long */
+#define COLUMNS 9
 
 #define REQUIRE(cond)                                                                              \
     do {                                                                                           \
@@ -226,7 +227,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct mapdiff back = check_diff(&b.m, &a.m, mask, false);
     REQUIRE(forth.nchanges == back.nchanges && forth.breaks == back.breaks);
     REQUIRE(forth.nruntime == back.nruntime && forth.nacpi == back.nacpi);
-    REQUIRE(check_diff(&a.m, &a.m, mask, false).nchanges == 0);
+    if (is_told) {
+        REQUIRE(check_diff(&a.m, &a.m, mask, false).nchanges == 0);
+    }
     drop_map(&a);
     drop_map(&b);
     return 0;
