@@ -16,9 +16,8 @@
 #define IS_COMPACT 1
 #define IS_MASKED  2
 #define IS_CLAIMED 4
-#define TOLD                                                                                       \
-    1 /* the rest of the byte: compared with itself, told in words and as JSON; takes long */
-#define COLUMNS 9
+#define TOLD       1 /* the rest of the byte: compared with itself, too, and told: it takes long */
+#define COLUMNS    9
 
 #define REQUIRE(cond)                                                                              \
     do {                                                                                           \
