@@ -125,7 +125,7 @@ void draw_put_class(const struct mm_sink *to, const struct draw_item *item)
     }
 }
 
-/* "moved up by 1.7 GiB": the change in the fewest words, for a label. */
+/* "moved up 1.7 GiB": the change in the fewest words, for a label. */
 static void put_what_happened(const struct mm_sink *to, const struct mapdiff_change *c)
 {
     uint64_t from_bytes = c->from.end - c->from.base;
@@ -141,11 +141,11 @@ static void put_what_happened(const struct mm_sink *to, const struct mapdiff_cha
         say(to, "vanished");
         break;
     case MAPDIFF_MOVED:
-        say(to, "moved %s by %s", is_up ? "up" : "down",
+        say(to, "moved %s %s", is_up ? "up" : "down",
             size_text(&size, is_up ? c->to.base - c->from.base : c->from.base - c->to.base));
         break;
     case MAPDIFF_RESIZED:
-        say(to, "%s by %s", to_bytes > from_bytes ? "grew" : "shrank",
+        say(to, "%s %s", to_bytes > from_bytes ? "grew" : "shrank",
             size_text(&size,
                       to_bytes > from_bytes ? to_bytes - from_bytes : from_bytes - to_bytes));
         break;

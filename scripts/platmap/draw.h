@@ -111,7 +111,7 @@ const char *draw_item_name(const struct draw_item *item);
 /* The class of an item by its use: "k3"; holes are "hole". */
 void draw_put_class(const struct mm_sink *to, const struct draw_item *item);
 
-/* A change in words, escaped; and in few: "ACPINVS moved up by 1.7 GiB". */
+/* A change in words, escaped; and in few: "ACPINVS moved up 1.7 GiB". */
 void draw_put_change(const struct mm_sink *to, const struct mapdiff_change *c);
 void draw_put_change_label(const struct mm_sink *to, const struct mapdiff_change *c);
 

@@ -393,13 +393,16 @@
     }
 
     let isDue = false;
+    let isPrinting = false;
     function redraw() {
-        if (!isDue) {
+        if (!isDue && !isPrinting) {
             isDue = true;
             requestAnimationFrame(() => {
                 isDue = false;
-                fit();
-                draw();
+                if (!isPrinting) {
+                    fit();
+                    draw();
+                }
             });
         }
     }
@@ -857,10 +860,14 @@
     new ResizeObserver(redraw).observe(figure);
     window.addEventListener("resize", redraw);
     window.addEventListener("beforeprint", () => {
+        isPrinting = true;
         resize(WIDTH, PRINTED);
         draw();
     });
-    window.addEventListener("afterprint", redraw);
+    window.addEventListener("afterprint", () => {
+        isPrinting = false;
+        redraw();
+    });
 
     /* ---- now ---------------------------------------------------------------------------------- */
 

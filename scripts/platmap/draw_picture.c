@@ -23,7 +23,7 @@
 #define BAND_WIDTH    70 /* between the scales */
 #define COLUMN_WIDTH  84 /* a bar on the even scale; one of two */
 #define COLUMN_OF_TWO 64
-#define CHANGE_WIDTH  92 /* between two of these */
+#define CHANGE_WIDTH  84 /* between two of these */
 #define FINDING_GAP   11 /* from the last column to the marks of findings, tables and to labels */
 #define MARK_GAP      24
 #define LEADER_GAP    32
