@@ -318,6 +318,9 @@ void facts_smbios(struct gather *g)
 
     e.table_bytes = e.table_bytes < TABLE_MAX_BYTES ? e.table_bytes : TABLE_MAX_BYTES;
     e.table_bytes = facts_reach(g, e.table, e.table_bytes);
+    if (e.table_bytes == 0) {
+        return;
+    }
     w = (struct walk){
         .at = fw_pointer(e.table),
         .end = (const unsigned char *)fw_pointer(e.table) + e.table_bytes,

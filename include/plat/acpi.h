@@ -103,9 +103,7 @@ static inline const struct acpi_header *acpi_see(const struct acpi_view *v, uint
 static inline void acpi_unsee(const struct acpi_view *v, const struct acpi_header *table,
                               uint64_t pa)
 {
-    if (table != NULL) {
-        v->unsee(v->ctx, table, pa, table->length);
-    }
+    v->unsee(v->ctx, table, pa, table->length);
 }
 
 /* The root pointer at `pa`; `xsdt` is 0 if it has none. NULL, or what is wrong with it. */

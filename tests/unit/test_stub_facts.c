@@ -815,6 +815,11 @@ static void test_structures_at_the_edge(void **state)
     stub_put(at + 1, 255, 1);
     r = gather();
     assert_null(r->smbios.board_manufacturer);
+    stub_put(STUB_SMBIOS3 + 16, 0, 8); /* no table at all */
+    stub_fix_sum(STUB_SMBIOS3, 24, 5);
+    r = gather();
+    assert_true(r->known & REPORT_HAS_SMBIOS);
+    assert_null(r->smbios.board_manufacturer);
 }
 
 static void test_structure_lengths(void **state)
