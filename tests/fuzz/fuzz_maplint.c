@@ -1,7 +1,7 @@
 /*
  * fuzz_maplint.c - lint under libFuzzer: two maps, a Memory Attributes Table and facts out of one
- * input. The lists must be in order, complete, and of the table's rules; the rest is for the
- * sanitizers to see.
+ * input. The lists must be in order, complete, and of the table's rules, and the map as a terminal
+ * shows it must agree; the rest is for the sanitizers to see.
  *
  * Input: struct knobs, the first map, the table, and what is left as the second map. What is
  * missing is zero.
@@ -10,8 +10,10 @@
 #include <string.h>
 
 #include "mm/maplint.h"
+#include "mm/mapshow.h"
 
 #define MAX_FINDINGS 255
+#define SHOWN        8 /* one input in so many: text takes long */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -83,6 +85,29 @@ static void write_nowhere(void *ctx, const char *s, size_t n)
 
     check(n > 0 && s[0] != '\0' && s[n - 1] != '\0');
     *len += n;
+}
+
+/* Lines for a terminal: nothing in them is a command to it but colours, if it has any. */
+static void write_line(void *ctx, const char *s, size_t n)
+{
+    const bool *colour = ctx;
+
+    check(n > 0);
+    for (size_t i = 0; i < n; i++) {
+        check((s[i] >= ' ' && s[i] <= '~') || s[i] == '\n' || (s[i] == '\033' && *colour));
+    }
+}
+
+static void show(const struct memmap *m, const struct maplint_result *lint, const struct knobs *k)
+{
+    bool colour = k->answers % 2 != 0;
+    struct mapshow shown = { .map = m, .colour = colour, .attr_known = k->attr_known };
+    struct mm_sink to = { write_line, &colour };
+    uint64_t addr = k->ranges[0].base;
+
+    check(mapshow_put_at(&to, &shown, lint, addr) == (memmap_find(m, addr) != NULL));
+    mapshow_put_bar(&to, &shown, 1 + k->room % MAPSHOW_MAX_COLUMNS);
+    mapshow_put_count(&to, lint);
 }
 
 /* The rule of a finding; its id must be the table's own text. */
@@ -180,6 +205,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (uint32_t i = 0; i < part.n; i++) {
         check(some[i].rule == all[i].rule && some[i].base == all[i].base &&
               some[i].end == all[i].end && some[i].desc == all[i].desc);
+    }
+
+    if (k.room % SHOWN == 0) {
+        show(&first.m, &whole, &k);
     }
 
     maplint_compare(&part, &first.m, &second.m);
