@@ -250,7 +250,9 @@ static void put_cpu(const struct mm_sink *to, const struct report *r)
     put_bits(&l.sink, ", linear ", c->linear_bits);
     lines_end(&l);
     (void)lines_begin(&l, to, "features");
-    mm_put_str(&l.sink, c->features == 0 ? "none" : "");
+    if ((c->features & ((UINT32_C(1) << REPORT_CPU_FEATURES) - 1)) == 0) {
+        mm_put_str(&l.sink, "none");
+    }
     for (uint32_t bit = 0; bit < REPORT_CPU_FEATURES; bit++) {
         if ((c->features >> bit & 1) != 0) {
             mm_put_str(&l.sink, report_feature_name(bit));

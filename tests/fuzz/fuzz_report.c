@@ -4,8 +4,9 @@
  *
  * Checked besides what the sanitizers see: a document that is read has all the storage it needs, is
  * written again, and from then on stays the same byte by byte; whatever firmware says, its document
- * is read; what is refused leaves no half of a report, and the place lies in the text. Good seeds:
- * the files that `test_report --write DIR` writes.
+ * is read; what is refused leaves no half of a report, and the place lies in the text; the readable
+ * text is the same before and after, and plain. Good seeds: the files that `test_report --write
+ * DIR` writes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,20 +37,51 @@ static void store_bytes(void *ctx, const char *s, size_t n)
     to->nbytes += n;
 }
 
-/* In memory of exactly the text's size, to be freed. */
-static char *text_of(const struct report *r, enum json_style style, size_t *nbytes)
-{
-    static struct store store;
-    struct mm_sink to = { store_bytes, &store };
-    char *exact;
+static struct store store;
 
-    store.nbytes = 0;
-    report_write(r, &to, style);
-    exact = malloc(store.nbytes);
+/* What is in the store, in memory of exactly its size, to be freed. */
+static char *take_store(size_t *nbytes)
+{
+    char *exact = malloc(store.nbytes);
+
     CHECK(exact != NULL);
     memcpy(exact, store.buf, store.nbytes);
     *nbytes = store.nbytes;
     return exact;
+}
+
+static char *text_of(const struct report *r, enum json_style style, size_t *nbytes)
+{
+    struct mm_sink to = { store_bytes, &store };
+
+    store.nbytes = 0;
+    report_write(r, &to, style);
+    return take_store(nbytes);
+}
+
+/* For people to read: no byte of it is a command to a terminal. */
+static char *readable_of(const struct report *r, size_t *nbytes)
+{
+    struct mm_sink to = { store_bytes, &store };
+
+    store.nbytes = 0;
+    report_put_text(&to, r);
+    for (size_t i = 0; i < store.nbytes; i++) {
+        CHECK(store.buf[i] == '\n' || (store.buf[i] >= ' ' && store.buf[i] <= '~'));
+    }
+    return take_store(nbytes);
+}
+
+static void check_readable(const struct report *a, const struct report *b)
+{
+    size_t abytes;
+    size_t bbytes;
+    char *atext = readable_of(a, &abytes);
+    char *btext = readable_of(b, &bbytes);
+
+    CHECK(abytes == bbytes && memcmp(atext, btext, abytes) == 0);
+    free(atext);
+    free(btext);
 }
 
 static void *storage_for(size_t nbytes)
@@ -88,6 +120,9 @@ static void check_stable(const struct report *r, enum json_style style)
     CHECK(report_read(&got, text, nbytes, storage, report_storage_bytes(nbytes), &err) == MM_OK);
     again = text_of(&got, style, &again_bytes);
     CHECK(again_bytes == nbytes && memcmp(again, text, nbytes) == 0);
+    if (style == JSON_LINE) {
+        check_readable(r, &got);
+    }
     free(again);
     free(storage);
     free(text);

@@ -351,6 +351,17 @@ static void test_characters(void **state)
               "                xx");
 }
 
+/* Bits that have no name yet say no more than none: they are not in the document, either. */
+static void test_features(void **state)
+{
+    struct report r = { .known = REPORT_HAS_CPU, .cpu = { .features = REPORT_CPU_HYPERVISOR } };
+
+    (void)state;
+    assert_non_null(strstr(text_of(&r), "\nfeatures        hypervisor\n"));
+    r.cpu.features = UINT32_C(3) << 30;
+    assert_non_null(strstr(text_of(&r), "\nfeatures        none\n"));
+}
+
 static void test_differences(void **state)
 {
     struct report_sample s;
@@ -385,6 +396,7 @@ int main(void)
         cmocka_unit_test(test_golden),      cmocka_unit_test(test_read_back),
         cmocka_unit_test(test_identifiers), cmocka_unit_test(test_any_bytes),
         cmocka_unit_test(test_characters),  cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_features),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
