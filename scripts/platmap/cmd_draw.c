@@ -270,7 +270,7 @@ static void put_marks(const struct drawing *d, uint32_t k)
 
 /* ---- head of the page ------------------------------------------------------------------------ */
 
-/* "GenuineCorp Model 7, firmware Some Vendor": what a report tells of the machine. */
+/* " GenuineCorp Model 7 Firmware: Some Vendor": what a report tells of the machine. */
 static void put_machine(const struct mm_sink *to, const struct report *r)
 {
     const char *const words[] = { r->smbios.manufacturer, r->smbios.product, r->firmware.vendor,
@@ -278,7 +278,7 @@ static void put_machine(const struct mm_sink *to, const struct report *r)
 
     for (size_t i = 0; i < MM_COUNTOF(words); i++) {
         if (words[i] != NULL && words[i][0] != '\0') {
-            say(to, i == 2 ? " firmware: " : " ");
+            say(to, i == 2 ? " Firmware: " : " ");
             put_str(to, words[i]);
         }
     }
@@ -683,10 +683,11 @@ static void put_page(const struct drawing *d)
     say(d->to,
         "<figcaption id=\"caption\">Left, the address space to scale; right, every region at "
         "a height that grows with its size, what is free sooner or later at half of it%s. "
-        "Addresses go down.</figcaption>\n"
+        "Addresses go down.%s</figcaption>\n"
         "</figure>\n<aside>\n<section id=\"here\" aria-live=\"polite\" hidden=\"hidden\">"
         "</section>\n",
-        d->nmaps > 1 ? ", of A and of B, with what changed between them" : "");
+        d->nmaps > 1 ? ", of A and of B, with what changed between them" : "",
+        d->maps[d->nmaps - 1].nmarks > 0 ? " Diamonds are tables and screens." : "");
     if (d->nmaps > 1) {
         put_changes(d);
     }

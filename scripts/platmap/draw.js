@@ -699,6 +699,9 @@
             } else if (!drag.isBetween) {
                 choose(drag.item);
             }
+            if (event.pointerType === "touch") {    // a finger does not hover
+                hover(event);
+            }
         }
         if (pointers.size === 0) {
             drag = null;

@@ -115,10 +115,9 @@ static struct run run_at(const struct draw_map *m, uint32_t first, enum scale sc
         last_of[slot] = first + run.count;
         run.at.to = at.to;
         run.count++;
-        if (most == MEMMAP_KINDS && scale == EVEN) {
+        if (scale == EVEN && most == MEMMAP_KINDS) {
             most = slot;
-        }
-        if (heights[slot] > heights[most] && (scale == LINEAR || item->region != NULL)) {
+        } else if (heights[slot] > heights[most] && (scale == LINEAR || item->region != NULL)) {
             most = slot;
         }
     } while (run.at.to - run.at.from < THIN && first + run.count < m->nitems);
@@ -262,7 +261,7 @@ static void put_ticks(struct axis *a, const struct draw_scale *s)
 
         for (uint64_t at = (g->base / step + 1) * step; at < g->end && at >= step; at += step) {
             unsigned unit = (unsigned)__builtin_ctzll(at) / 10;
-            char text[24];
+            char text[32];
 
             unit = unit < 6 ? unit : 6;
             snprintf(text, sizeof(text), "%llu %ciB", (unsigned long long)(at >> (10 * unit)),

@@ -592,6 +592,23 @@ def test_pointer(browser, home):
     assert browser.js("!!document.querySelector('.frame')")
 
 
+def test_touch(browser, home):
+    """A tap tells what is there; two fingers zoom."""
+    browser.open(home / "one.html", width=400)
+    x, y = browser.centre(".column rect.k6")
+    browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+    browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    browser.settle()
+    assert "RuntimeServicesData" in browser.js("document.querySelector('#tip').innerText")
+    assert "RuntimeServicesData" in browser.js(HERE)
+    rects = browser.js(ROOM)
+    for kind, apart in ("touchStart", 20), ("touchMove", 40), ("touchMove", 90), ("touchEnd", None):
+        points = [{"x": x, "y": y - apart, "id": 0}, {"x": x, "y": y + apart, "id": 1}] if apart else []
+        browser.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+        browser.settle()
+    assert browser.js(ROOM) < rects
+
+
 def test_filter(browser, home):
     browser.open(home / "one.html")
     shown = "[...document.querySelectorAll('tr.k1')].filter((r) => r.offsetParent).length"

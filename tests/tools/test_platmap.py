@@ -22,7 +22,7 @@ MAPS = Path(os.environ.get("PLAT_MAPS", ROOT.parent / "shared/firmware/maps"))
 pytestmark = pytest.mark.quick
 
 RUNTIME = 1 << 63
-COMMANDS = ["show", "summary", "lint", "at", "diff", "convert", "replay"]
+COMMANDS = ["show", "summary", "lint", "at", "diff", "draw", "convert", "replay"]
 FORMATS = ["json", "reports", "text", "csv", "jsonl", "e820", "memmap", "badram"]
 
 # What firmware gives for a small machine: type, start, pages, attributes.
