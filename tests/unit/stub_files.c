@@ -2,7 +2,8 @@
  * stub_files.c - see stub_files.h.
  *
  * Nodes in an array, node 0 the directory at the top. A handle is its index in another array and
- * the node's; a closed one is not used again, so that its use is seen.
+ * the node's; a closed one is not used again, so that its use is seen. Only flush() brings what was
+ * written to the medium: close() should, too (UEFI 2.10 13.5.3), but is not to be relied upon.
  */
 #include "stub_files.h"
 
@@ -607,9 +608,6 @@ static fw_status_t files_close(struct fw_file *file)
     struct fw_file *f = begin_with(file);
 
     drop(f);
-    if (medium(f) == FW_SUCCESS) {
-        nodes[f->node].nflushed = nodes[f->node].nbytes;
-    }
     return s;
 }
 
