@@ -17,7 +17,7 @@
     const PRINTED = Number(svg.dataset.pixels);     // height of the scales, as the page comes
     const HEIGHT = PRINTED * Number(svg.dataset.unit);
     const WIDTH = Number(svg.getAttribute("width"));
-    const TOP = 8;
+    const TOP = 16;
     const THIN = 0.75;          // pixels; less is merged with its neighbours
     const LABEL_HEIGHT = 14;
     const MARK_HEIGHT = 11;
@@ -107,7 +107,7 @@
         barsWidth: Number(svg.querySelector(".overview rect").getAttribute("width")),
         columns: columns.map((g) => Number(g.dataset.x)),
         width: Number(columns[0].querySelector("rect").getAttribute("width")),
-        end: Math.max(...last.items.slice(-1).map((i) => text(i, 0).length)),
+        digits: text(last.items.at(-1), 0).length,  // of the longest address
     };
 
     /* Left edges of columns and what is beside them, for a picture `width` wide. Where there is little
@@ -124,7 +124,7 @@
                  hasLabels: !compact || !isTwo,
                  finding: right + (compact ? 8 : 11), mark: right + (compact ? 17 : 24),
                  bend: right + (compact ? 22 : 32), label: right + (compact ? 34 : 52),
-                 size: (isTwo ? 0 : 78) + 6.9 * fixed.end };
+                 size: (isTwo ? 0 : 78) + 6.9 * fixed.digits };
     }
 
     let place = geometry(WIDTH);
@@ -385,6 +385,9 @@
             if (k === 0) {
                 drawBands(found);
             }
+        });
+        svg.querySelectorAll(".letters text").forEach((letter, k) => {
+            letter.setAttribute("x", place.lefts[k] + place.column / 2);
         });
         drawChanges();
         drawLabels();

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOP           8   /* of the scales, in the picture */
+#define TOP           16  /* of the scales, in the picture */
 #define WIDTH         900 /* of the picture */
 #define AXIS_X        92  /* right end of what is written beside the linear scale */
 #define BAR_X         96  /* the bars on the linear scale */
@@ -165,6 +165,19 @@ static void put_column(const struct drawing *d, uint32_t k)
         say(to, "</rect>\n");
     }
     say(to, "</g>\n");
+}
+
+/* A over the one column, B over the other. */
+static void put_letters(const struct drawing *d)
+{
+    say(d->to, "<g class=\"letters\">");
+    for (uint32_t k = 0; k < d->nmaps; k++) {
+        say(d->to, "<text");
+        put_attribute(d->to, "x", column_x(k) + column_width(d) / 2);
+        put_attribute(d->to, "y", px(TOP - 5));
+        say(d->to, ">%c</text>", 'A' + (int)k);
+    }
+    say(d->to, "</g>\n");
 }
 
 /* ---- the linear scale ------------------------------------------------------------------------ */
@@ -671,6 +684,7 @@ void draw_picture(const struct drawing *d)
         put_column(d, k);
     }
     if (d->nmaps > 1) {
+        put_letters(d);
         put_changes(d);
     }
     put_labels(d);

@@ -28,7 +28,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = [pytest.mark.quick, pytest.mark.xdist_group("draw")]
 
 RUNTIME = 1 << 63
-PIXELS = 680
+PIXELS, TOP = 680, 16
 
 # Type, start, pages, attributes.
 DESCS = [(3, 0x0, 0x1, 0xf), (7, 0x1000, 0x9f, 0xf), (7, 0x100000, 0x7f00, 0xf)]
@@ -159,16 +159,16 @@ def test_picture(home, name, ncolumns):
     tree = parse((home / f"{name}.html").read_text())
     for k in range(ncolumns):
         rects = column(tree, k)
-        assert rects[0][2] == 8
+        assert rects[0][2] == TOP
         for above, below in zip(rects, rects[1:]):
             gap = below[2] - above[2] - above[4]
             assert 0 <= gap < 0.52, (above, below)
-        assert 0 <= 8 + PIXELS - rects[-1][2] - rects[-1][4] < 0.52
+        assert 0 <= TOP + PIXELS - rects[-1][2] - rects[-1][4] < 0.52
     labels = [float(t.get("y")) for g in tree.iter(HTML + "g") if g.get("class") == "labels"
               for t in g.iter(HTML + "text")]
     assert len(labels) == PIXELS // 14
     assert all(b - a >= 13.99 for a, b in zip(labels, labels[1:]))
-    assert labels[0] > 8 and labels[-1] < 8 + PIXELS + 5
+    assert labels[0] > TOP and labels[-1] < TOP + PIXELS + 5
 
 
 def test_same_map_same_page(home):
