@@ -20,6 +20,10 @@
 #define NPAGES 16u
 #define DEVICE 9u /* this page */
 
+/* The BIOS area, which is read wherever it comes up. All zero: nothing in it holds up. */
+#define BIOS       UINT64_C(0xe0000)
+#define BIOS_BYTES UINT64_C(0x20000)
+
 /* What is allocated ends where this memory does; a page behind it ends the run. */
 #define STORAGE       UINT64_C(0x20000000)
 #define STORAGE_BYTES FACTS_STORAGE
@@ -164,6 +168,8 @@ static void map_once(void)
     reserve(MEMORY - PAGE, (NPAGES + 2) * PAGE);
     open_up(MEMORY, DEVICE * PAGE);
     open_up(MEMORY + (DEVICE + 1) * PAGE, (NPAGES - DEVICE - 1) * PAGE);
+    reserve(BIOS, BIOS_BYTES);
+    open_up(BIOS, BIOS_BYTES);
     reserve(STORAGE, NSTORAGES * (STORAGE_BYTES + PAGE));
     for (uint32_t i = 0; i < NSTORAGES; i++) {
         open_up(STORAGE + i * (STORAGE_BYTES + PAGE), STORAGE_BYTES);
