@@ -75,6 +75,6 @@ struct fw_files {
  * The table for the volume on `device`, an EFI_HANDLE: that of EFI_LOADED_IMAGE_PROTOCOL. NULL if
  * that is NULL. `boot_services` is an EFI_BOOT_SERVICES *. In uefi_files.c, of which there is one.
  */
-const struct fw_files *uefi_files(void *boot_services, void *device);
+const struct fw_files *files_uefi(void *boot_services, void *device);
 
 #endif

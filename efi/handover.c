@@ -1,16 +1,18 @@
 /*
  * handover.c - see handover.h.
  *
- * The order is given by what depends on what. The options say whether anything slides; the map says
- * how high RAM reaches and so how far the direct map may slide, and how large the buffer for the
- * last map must be; both and the kernel's size give the size of the arena; only an arena that is
- * there has an address, and so page tables. All of it is finished before the last map is read,
- * because from then on nothing may be allocated or printed. If that map does not fit after all, the
- * arena is given back and made again with twice the slack.
+ * The order is given by what depends on what. The map comes first, for the report is to say what
+ * the stub found before it did anything. The options say whether anything slides; the map says how
+ * high RAM reaches and so how far the direct map may slide, and how large the buffer for the last
+ * map must be; both and the kernel's size give the size of the arena; only an arena that is there
+ * has an address, and so page tables. All of it is finished before the last map is read, because
+ * from then on nothing may be allocated or printed. If that map does not fit after all, the arena
+ * is given back and made again with twice the slack.
  *
  * The arena, one block, 2 MiB aligned if firmware has such a place:
  *
- *     image | plat_boot | options | map | guard page | scratch | page tables | trampoline
+ *     image | plat_boot | options | first map | report | map | guard page | scratch | page tables |
+ *     trampoline
  *
  * The image comes first, to be aligned as well as the arena is. Scratch, which holds nothing yet,
  * comes behind the guard page: a firmware that writes past the end of the map has a megabyte to go
@@ -30,6 +32,7 @@
 #include "elf.h"
 #include "entropy.h"
 #include "exit.h"
+#include "inspect.h"
 #include "map.h"
 #include "pages.h"
 #include "pool.h"
@@ -49,6 +52,8 @@ struct plan {
     uint64_t image;
     uint64_t boot;
     uint64_t options;
+    uint64_t start_map;
+    uint64_t report;
     uint64_t map;
     uint64_t guard;
     uint64_t scratch;
@@ -64,6 +69,10 @@ struct handover {
     struct conf conf;
     struct elf_image elf;
     struct map_survey survey;
+    struct inspect inspect;
+    uint64_t start_map; /* where they are now: the first map, as long as the survey says, ... */
+    uint64_t report;    /* ... and the report on the machine, for the kernel */
+    uint64_t report_bytes;
 
     bool pinned;
     bool want_five;
@@ -86,6 +95,7 @@ static fw_status_t handover_fail(struct handover *h, fw_status_t status, const c
                                  const char *why, const char *advice)
 {
     fw_say(h->fw, "plat: %s: %s, %s; %s\n", where, why, fw_status_name(status), advice);
+    inspect_drop(&h->inspect);
     pool_free_all(&h->pool);
     return status;
 }
@@ -161,6 +171,10 @@ static void handover_plan(struct handover *h, uint64_t map_bytes, uint64_t spare
     at += fw_round_up(sizeof(struct plat_boot), STUB_PAGE);
     p->options = at;
     at += fw_round_up(PLAT_OPTIONS_MAX, STUB_PAGE);
+    p->start_map = at;
+    at += fw_round_up(h->survey.nbytes, STUB_PAGE);
+    p->report = at;
+    at += fw_round_up(h->report_bytes, STUB_PAGE);
     p->map = at;
     at += room;
     p->guard = at;
@@ -291,21 +305,46 @@ static void handover_fill(const struct handover *h, struct plat_boot *b)
         .uefi_revision = m->uefi_revision,
         .fb = m->fb,
         .tsc_start = m->tsc_start,
+        .start_map = h->arena + p->start_map,
+        .start_map_bytes = h->survey.nbytes,
+        .start_map_stride = h->survey.stride,
+        .start_map_version = h->survey.version,
+        .report = h->arena + p->report,
+        .report_bytes = (uint32_t)h->report_bytes,
     };
     memcpy(b->entropy, h->entropy, sizeof(b->entropy));
     handover_vendor(b->firmware_vendor, sizeof(b->firmware_vendor), m->firmware_vendor);
     memcpy(fw_pointer(b->options), h->conf.text, h->conf.len + 1);
 }
 
+/*
+ * The first map and the report go into the arena, and what they were in before goes back to
+ * firmware: memory of their own, or an arena that was too small.
+ */
+static void handover_carry(struct handover *h, uint64_t old_arena)
+{
+    struct plat_boot *b = fw_pointer(h->arena + h->plan.boot);
+
+    memcpy(fw_pointer(b->start_map), fw_pointer(h->start_map), h->survey.nbytes);
+    memcpy(fw_pointer(b->report), fw_pointer(h->report), h->report_bytes);
+    pool_free(&h->pool, h->start_map);
+    pool_free(&h->pool, h->report);
+    pool_free(&h->pool, old_arena);
+    h->start_map = b->start_map;
+    h->report = b->report;
+}
+
 /* Make the arena and all that is in it. */
 static fw_status_t handover_prepare(struct handover *h)
 {
+    uint64_t old_arena = h->arena;
     const char *wrong;
     fw_status_t s;
 
     if (h->survey.free_bytes < HANDOVER_MIN_FREE) {
         fw_say(h->fw, "Plat needs at least 16 MiB of free memory; this machine has %llu KiB\n",
                (unsigned long long)(h->survey.free_bytes / 1024));
+        inspect_drop(&h->inspect);
         pool_free_all(&h->pool);
         return FW_OUT_OF_RESOURCES;
     }
@@ -324,6 +363,7 @@ static fw_status_t handover_prepare(struct handover *h)
         return handover_fail(h, FW_LOAD_ERROR, "page tables", wrong, DEFECT);
     }
     handover_fill(h, fw_pointer(h->arena + h->plan.boot));
+    handover_carry(h, old_arena);
     return FW_SUCCESS;
 }
 
@@ -358,25 +398,37 @@ static fw_status_t handover_go(struct handover *h, const struct map_buffer *m,
 
 fw_status_t handover_run(const struct fw *fw, const struct machine *machine)
 {
-    struct handover h = { .fw = fw, .machine = machine, .pool = pool_make(fw) };
+    static struct handover h; /* too large for a stack that is firmware's */
     struct exit_report report = { .status = FW_SUCCESS };
     uint64_t map_bytes, spare;
     const char *why;
     fw_status_t s;
 
-    fw_say(fw, "Plat: loading the kernel\n");
+    h = (struct handover){ .fw = fw, .machine = machine, .pool = pool_make(fw) };
+    h.inspect.pool = pool_make(fw);
+    s = map_look(fw, &h.pool, &h.survey, &why);
+    if (fw_failed(s)) {
+        return handover_fail(&h, s, "memory map", why, "update the firmware");
+    }
     handover_options(&h);
+    handover_warn(&h);
+    inspect_begin(&h.inspect, fw, machine, &h.survey, conf_is_on(&h.conf, "identifiers"));
+    if (inspect_run(&h.inspect, &h.conf) == INSPECT_EXIT) {
+        inspect_drop(&h.inspect);
+        pool_free_all(&h.pool);
+        return FW_SUCCESS;
+    }
+    h.start_map = (uintptr_t)h.survey.copy;
+    inspect_facts(&h.inspect, &h.pool, &h.report, &h.report_bytes);
+    inspect_drop(&h.inspect);
+
+    fw_say(fw, "Plat: loading the kernel\n");
     why = elf_parse(machine->kernel, machine->kernel_bytes, PLAT_IMAGE_BASE, PLAT_IMAGE_SLIDE,
                     &h.elf);
     if (why != NULL) {
         return handover_fail(&h, FW_LOAD_ERROR, "the kernel inside this file", why,
                              "copy the file again");
     }
-    s = map_look(fw, &h.pool, &h.survey, &why);
-    if (fw_failed(s)) {
-        return handover_fail(&h, s, "memory map", why, "update the firmware");
-    }
-    handover_warn(&h);
     handover_randomise(&h);
 
     map_bytes = h.survey.nbytes;
@@ -403,7 +455,6 @@ fw_status_t handover_run(const struct fw *fw, const struct machine *machine)
             return handover_fail(&h, fw_failed(report.status) ? report.status : FW_DEVICE_ERROR,
                                  "memory map", report.why, "update the firmware");
         case EXIT_GREW:
-            pool_free(&h.pool, h.arena);
             map_bytes = m.nbytes > map_bytes ? m.nbytes : map_bytes;
             spare *= 2;
             break;

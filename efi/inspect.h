@@ -52,9 +52,12 @@ struct inspect {
 
 enum inspect_choice { INSPECT_BOOT, INSPECT_EXIT };
 
-/* Begin with the map that the stub found; `start` is borrowed for as long as `in` is used. */
+/*
+ * Begin with the map that the stub found; `start` is borrowed for as long as `in` is used.
+ * `identifiers`: the report is to have serial numbers and UUIDs.
+ */
 void inspect_begin(struct inspect *in, const struct fw *fw, const struct machine *machine,
-                   const struct map_survey *start);
+                   const struct map_survey *start, bool identifiers);
 
 /*
  * As the options say: save, wait for a key, show the screens. Options: inspect=menu, inspect=off,

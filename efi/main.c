@@ -13,6 +13,9 @@
 #undef __attribute__ /* gnu-efi 3.0 defines it away on this target */
 
 #include "bytes.h"
+#include "console.h"
+#include "facts.h"
+#include "files.h"
 #include "firmware.h"
 #include "handover.h"
 #include "jump.h"
@@ -193,7 +196,7 @@ static fw_status_t main_rng(void *to, uint64_t nbytes)
     return EFI_ERROR(s) ? s : rng->GetRNG(rng, NULL, nbytes, to);
 }
 
-static const struct fw main_fw;
+static struct fw main_fw;
 
 /* mm/ found a fault of ours. Firmware takes its machine back; it goes on with the next boot entry.
  */
@@ -284,7 +287,7 @@ static void main_jump(const struct fw_jump *j)
     plat_jump(j);
 }
 
-static const struct fw main_fw = {
+static struct fw main_fw = {
     .alloc_pages = main_alloc_pages,
     .free_pages = main_free_pages,
     .get_map = main_get_map,
@@ -431,6 +434,9 @@ EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     m.stack = (uintptr_t)__builtin_frame_address(0);
     m.load_options = loaded->LoadOptions;
     m.load_options_bytes = loaded->LoadOptionsSize;
+    m.facts = facts_uefi(st);
+    main_fw.files = files_uefi(bs, loaded->DeviceHandle);
+    main_fw.console = console_uefi(st);
     main_look_at_cpu(&m);
     main_look_at_tables(&m);
     main_look_at_screens(&m);

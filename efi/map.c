@@ -160,6 +160,12 @@ fw_status_t map_look(const struct fw *fw, struct pool *pool, struct map_survey *
         }
         m.bytes = fw_pointer(pa);
         result = map_read(fw, &m, why);
+        if (result == MAP_OK) {
+            uint64_t key = m.key;
+
+            result = map_read(fw, &m, why);
+            s->key_changed = result == MAP_OK && m.key != key;
+        }
         s->overrun = m.overrun > s->overrun ? m.overrun : s->overrun;
         for (uint64_t at = 0; result == MAP_OK && m.nbytes - at >= m.stride; at += m.stride) {
             struct map_descriptor d;
@@ -167,14 +173,17 @@ fw_status_t map_look(const struct fw *fw, struct pool *pool, struct map_survey *
             memcpy(&d, (const unsigned char *)m.bytes + at, sizeof(d));
             map_survey_one(s, &d);
         }
-        pool_free(pool, pa);
-        if (result == MAP_BAD) {
-            return fw_failed(m.status) ? m.status : FW_DEVICE_ERROR;
-        }
         s->nbytes = m.nbytes;
         s->stride = m.stride;
         if (result == MAP_OK) {
+            s->copy = m.bytes;
+            s->copy_bytes = m.room + MAP_GUARD;
+            s->version = m.version;
             return FW_SUCCESS;
+        }
+        pool_free(pool, pa);
+        if (result == MAP_BAD) {
+            return fw_failed(m.status) ? m.status : FW_DEVICE_ERROR;
         }
         s->grew++;
         slack *= 2;

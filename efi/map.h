@@ -48,10 +48,14 @@ struct map_survey {
     bool has_odd_runtime; /* ... false if there is none */
     uint64_t overrun;     /* see struct map_buffer */
     uint32_t grew;        /* times that the buffer turned out too small after the size query */
+    bool key_changed;     /* between two reads that nothing came between */
+    void *copy;           /* the map, `nbytes` of it: memory of the pool */
+    uint64_t copy_bytes;  /* of the buffer that it lies in */
+    uint32_t version;
 };
 
 /*
- * Read the map into a buffer of its own, which is freed again, and look at it. On an error nothing
+ * Read the map into a buffer of its own, which the pool keeps, and look at it. On an error nothing
  * is left allocated and *why says what is wrong, beside the status.
  */
 fw_status_t map_look(const struct fw *fw, struct pool *pool, struct map_survey *s,

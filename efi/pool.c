@@ -83,7 +83,7 @@ fw_status_t pool_alloc(struct pool *p, uint64_t nbytes, uint64_t align, uint64_t
 
 void pool_free(struct pool *p, uint64_t pa)
 {
-    for (uint32_t i = 0; i < p->count; i++) {
+    for (uint32_t i = 0; pa != 0 && i < p->count; i++) {
         if (p->blocks[i].pa == pa) {
             (void)p->fw->free_pages(pa, p->blocks[i].npages);
             p->blocks[i] = p->blocks[--p->count];

@@ -38,7 +38,7 @@ static inline struct pool pool_make(const struct fw *fw)
  */
 fw_status_t pool_alloc(struct pool *p, uint64_t nbytes, uint64_t align, uint64_t max, uint64_t *pa);
 
-/* Give back the block that pool_alloc() put at `pa`. */
+/* Give back the block that pool_alloc() put at `pa`; nothing if there is none, or `pa` is 0. */
 void pool_free(struct pool *p, uint64_t pa);
 
 /* Give back everything, page 0 included. */

@@ -220,7 +220,7 @@ static const struct fw_files uefi_table = {
     .close = files_close,
 };
 
-const struct fw_files *uefi_files(void *boot_services, void *device)
+const struct fw_files *files_uefi(void *boot_services, void *device)
 {
     bs = boot_services;
     volume_handle = device;

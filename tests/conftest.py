@@ -20,6 +20,7 @@ from plat import Guest, GuestError, platqemu  # noqa: E402
 
 LOGS = platqemu.BUILD / "boot-logs"
 LOG_TAIL_LINES = 60
+LOG_COLUMNS = 400  # of a line; a report is one
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,7 +40,8 @@ def pytest_runtest_makereport(item):
     if not report.failed:
         return
     for g in item.__dict__.get("plat_guests", []):
-        lines = g.text.rstrip("\n").split("\n")[-LOG_TAIL_LINES:]
+        lines = [line if len(line) <= LOG_COLUMNS else line[:LOG_COLUMNS] + "..."
+                 for line in g.text.rstrip("\n").split("\n")[-LOG_TAIL_LINES:]]
         report.sections.append((f"end of {g.log}", "\n".join(lines)))
 
 

@@ -76,7 +76,8 @@ class Guest:
     """One machine. start() or `with` starts it; stop() always ends it.
 
     log          - file that gets every byte of the serial port
-    conf         - text of plat.conf; None leaves the image's own
+    conf         - text of plat.conf; None leaves the image's own. Unless it says otherwise, the
+                   inspector does not wait for a key
     expect_panic - a panic is what the test wants: do not raise GuestPanic
     no_reboot    - a reset ends QEMU, so that a triple fault is no endless loop
     options      - fields of platqemu.Machine: mem, cpu, machine, disk, firmware, fb, icount, ...
@@ -84,9 +85,9 @@ class Guest:
     text is the serial output so far, without escape sequences; raw has its bytes.
     """
 
-    def __init__(self, log, conf=None, expect_panic=False, no_reboot=True, **options):
+    def __init__(self, log, conf="", expect_panic=False, no_reboot=True, **options):
         self.log = Path(log)
-        self.conf = conf
+        self.conf = "inspect=off\n" + conf if conf is not None and "inspect=" not in conf else conf
         self.expect_panic = expect_panic
         self.no_reboot = no_reboot
         self.machine = platqemu.Machine(**options)

@@ -85,6 +85,6 @@ def test_options_that_make_no_sense_are_named(boot):
 
 
 def test_too_little_memory_returns_to_firmware(boot):
-    g = boot(mem="48M")
+    g = boot(mem="52M")
     g.wait_text(r"Plat needs at least 16 MiB of free memory; this machine has \d+ KiB")
     g.wait_text(r"BdsDxe|Shell|PXE|Plat: loading")  # firmware is back, and tries what is next

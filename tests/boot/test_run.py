@@ -59,6 +59,16 @@ def test_run_qemu_ends_at_the_prompt_and_quits(tmp_path):
         assert run.process.wait(SECONDS) == 0
 
 
+def test_run_qemu_takes_options_for_once(tmp_path):
+    image = platqemu.copy_image(platqemu.IMAGE, tmp_path / "disk.img")
+    with Program(SCRIPTS / "run-qemu", "--image", image, "--mem", "256M",
+                 "--conf", 'save=off inspect=off run="echo so it is; poweroff"') as run:
+        run.wait_for(r"^so it is$")
+        assert run.process.wait(SECONDS) == 0
+        assert "report" not in run.stream.text
+    assert platqemu.get_conf(image) == platqemu.get_conf(platqemu.IMAGE)
+
+
 def test_gdb_finds_the_kernel_wherever_it_slid():
     if not shutil.which("gdb"):
         pytest.skip("gdb is not installed")

@@ -69,3 +69,16 @@ def test_layers_of_mm_point_down():
     for name, users in uses.items():
         if name in defined:
             assert min(users) >= defined[name], f"{name} is used from {order[min(users)]}"
+
+
+def test_only_a_few_files_of_the_stub_see_uefi():
+    """All decisions of efi/ are made where a host test can play firmware."""
+    seen = 0
+    for d in (BUILD / "efi").glob("*.d"):
+        rule = d.read_text().split("\n\n")[0].replace("\\\n", " ")
+        asks = d.stem == "main" or d.stem.startswith("uefi_")
+        for path in rule.split(":", 1)[1].split():
+            ours = os.path.normpath(path).startswith(("efi/", "include/"))
+            assert ours or asks or "/lib/clang/" in path, f"{d.name}: {path}"
+            seen += 1
+    assert seen > 50

@@ -190,7 +190,8 @@ static fw_status_t stub_get_map(struct fw_map *m)
     if (stub_fw.lie_nbytes != 0) {
         m->nbytes = stub_fw.lie_nbytes;
     }
-    m->key = key_of_last_map = ++key;
+    key += stub_fw.key_restless;
+    m->key = key_of_last_map = key;
     quiet = true;
     return FW_SUCCESS;
 }
@@ -318,6 +319,17 @@ static void stub_jump(const struct fw_jump *j)
     stub_fw.jump = *j;
 }
 
+static bool stub_setup_is_there(void)
+{
+    return false;
+}
+
+static fw_status_t stub_setup(void)
+{
+    boot_service("setup after an exit was tried");
+    return FW_UNSUPPORTED;
+}
+
 const struct fw stub_fw_table = {
     .alloc_pages = stub_alloc,
     .free_pages = stub_free,
@@ -332,6 +344,8 @@ const struct fw stub_fw_table = {
     .tsc = stub_tsc,
     .reset = stub_reset,
     .jump = stub_jump,
+    .setup = stub_setup,
+    .setup_is_there = stub_setup_is_there,
 };
 
 /* ---- a small kernel ------------------------------------------------------------------------- */

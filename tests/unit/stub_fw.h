@@ -39,6 +39,7 @@ struct stub_fw {
     uint32_t grow;                 /* so many descriptors more with each call of get_map ... */
     uint32_t grow_at;              /* ... from this call on */
     uint32_t grow_after_exit;      /* so many more after an exit failed */
+    bool key_restless;             /* each read of the map gives another key */
     bool leave_stride;             /* descriptor size and version are not filled in */
     uint64_t stride;               /* 48 unless a test says otherwise */
     uint64_t lie_nbytes;           /* not 0: the size that a good get_map reports */

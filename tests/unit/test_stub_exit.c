@@ -254,6 +254,13 @@ static fw_status_t look(struct map_survey *s, const char **why)
     fw_status_t status = map_look(&stub_fw_table, &pool, s, why);
 
     assert_null(stub_fw.violation);
+    if (status == FW_SUCCESS) {
+        assert_true(s->copy_bytes >= s->nbytes + MAP_GUARD);
+        assert_int_equal(s->version, 1);
+        assert_false(s->key_changed);
+        assert_int_equal(pool.count, 1);
+        pool_free(&pool, (uintptr_t)s->copy);
+    }
     assert_int_equal(pool.count, 0);
     assert_int_equal(stub_fw.live_pages, 0);
     return status;
@@ -328,17 +335,25 @@ static void test_look_fails(void **state)
 static void test_look_grows(void **state)
 {
     struct map_survey s;
+    struct pool pool;
     const char *why;
 
     (void)state;
-    stub_fw.grow = 150; /* 7200 bytes more with each call: past the first slack, not the second */
+    stub_fw.grow = 150; /* 7200 bytes more with each call: past the first slack and the second */
     assert_int_equal(look(&s, &why), FW_SUCCESS);
-    assert_int_equal(s.grew, 1);
+    assert_int_equal(s.grew, 2);
 
     stub_fw_reset();
-    stub_fw.grow = 500; /* 24,000 bytes: only a slack of 32 KiB is enough */
+    stub_fw.grow = 500; /* 24,000 bytes, twice: only a slack of 64 KiB is enough */
     assert_int_equal(look(&s, &why), FW_SUCCESS);
-    assert_int_equal(s.grew, 3);
+    assert_int_equal(s.grew, 4);
+
+    stub_fw_reset();
+    stub_fw.key_restless = true; /* the map is good, and the restlessness is told */
+    pool = pool_make(&stub_fw_table);
+    assert_int_equal(map_look(&stub_fw_table, &pool, &s, &why), FW_SUCCESS);
+    assert_true(s.key_changed);
+    pool_free_all(&pool);
 
     /* A firmware that always wants one descriptor more than it is given. */
     stub_fw_reset();

@@ -8,12 +8,16 @@
 
 #include "entropy.h"
 #include "handover.h"
+#include "mm/report.h"
 #include "plat/boot.h"
 #include "pool.h"
 #include "screen.h"
 #include "stub_fw.h"
 
 #define MIB UINT64_C(0x100000)
+
+/* Calls of get_map() before the last: the size, the map, and again, to see whether the key stays. */
+#define READS 3u
 
 static unsigned char elf[STUB_ELF_BYTES];
 static struct machine machine;
@@ -25,6 +29,8 @@ static int setup(void **state)
     (void)state;
     stub_fw_reset();
     stub_elf_make(elf);
+    /* Where no allocation comes: they begin at the top. */
+    memcpy(fw_pointer(STUB_RAM), vendor, sizeof(vendor));
     machine = (struct machine){
         .kernel = elf,
         .kernel_bytes = sizeof(elf),
@@ -39,7 +45,7 @@ static int setup(void **state)
         .memory_attributes = 0x4444,
         .firmware_revision = 0x10000,
         .uefi_revision = 0x20046,
-        .firmware_vendor = vendor,
+        .firmware_vendor = fw_pointer(STUB_RAM),
         .tsc_start = 42,
     };
     return 0;
@@ -89,6 +95,32 @@ static uint64_t mapped_bytes(uint64_t root, unsigned level)
         }
     }
     return n;
+}
+
+/* The report, if there was memory for it, is about the machine and nothing else. */
+static void check_report(const struct plat_boot *b)
+{
+    struct report_error err;
+    struct report r;
+    uint64_t nbytes;
+    void *storage;
+
+    if (b->report_bytes == 0) {
+        assert_non_null(strstr(stub_fw.said, "no memory"));
+        return;
+    }
+    nbytes = report_storage_bytes(b->report_bytes);
+    storage = malloc(nbytes);
+    assert_int_equal(report_read(&r, (const char *)(uintptr_t)b->report, b->report_bytes, storage,
+                                 nbytes, &err),
+                     MM_OK);
+    assert_int_equal(r.ncaptures, 0);
+    assert_int_equal(r.known & REPORT_HAS_FINDINGS, 0);
+    /* Not there without memory for it, or where the map does not show what it points to. */
+    if (r.firmware.vendor != NULL || (stub_fw.fail_alloc == STUB_NEVER && !stub_fw.no_low_memory)) {
+        assert_string_equal(r.firmware.vendor, "ACM\303\213 BIOS");
+    }
+    free(storage);
 }
 
 /* Everything that boot.h promises, of a hand-over that went through. */
@@ -182,6 +214,15 @@ static const struct plat_boot *check_entry(void)
     }
     assert_true(b->map >= b->ranges[1].base && b->map + b->map_bytes + 4096 <= b->scratch);
     assert_int_equal(b->map_version, 1);
+
+    /* The first map, whatever it was, and the report on the machine. */
+    assert_int_equal(b->start_map_stride, stub_fw.stride);
+    assert_int_equal(b->start_map_version, 1);
+    assert_true(b->start_map_bytes > 0 && b->start_map_bytes % b->start_map_stride == 0);
+    assert_true(b->start_map >= b->options + b->options_bytes);
+    assert_true(b->start_map + b->start_map_bytes <= b->report);
+    assert_true(b->report + b->report_bytes <= b->map);
+    check_report(b);
 
     /* Scratch: 512 bytes a descriptor and a megabyte. */
     assert_int_equal(b->scratch % 4096, 0);
@@ -362,10 +403,10 @@ static void test_map_grows(void **state)
     /* Past the slack of the first arena: another is made. */
     (void)setup(state);
     stub_fw.grow = 150;
-    stub_fw.grow_at = 2; /* two reads are for the look */
+    stub_fw.grow_at = READS; /* those of the look */
     b = run();
     assert_int_equal(b->map_grew, 1);
-    assert_int_equal(stub_fw.nmaps, 4);
+    assert_int_equal(stub_fw.nmaps, READS + 2);
 }
 
 static void test_map_errors(void **state)
@@ -376,16 +417,16 @@ static void test_map_errors(void **state)
     (void)run_fails("plat: memory map: its size cannot be read, Device Error; update the firmware");
     (void)setup(state);
     stub_fw.map_error = FW_DEVICE_ERROR;
-    stub_fw.map_error_at = 2; /* the last one */
+    stub_fw.map_error_at = READS; /* the last one */
     (void)run_fails("plat: memory map: cannot be read, Device Error; update the firmware");
     (void)setup(state);
     stub_fw.stride = 44;
     (void)run_fails("descriptor size");
     (void)setup(state);
     stub_fw.map_error = FW_BUFFER_TOO_SMALL; /* whatever the buffer */
-    stub_fw.map_error_at = 2;
+    stub_fw.map_error_at = READS;
     (void)run_fails("grows faster");
-    assert_int_equal(stub_fw.nmaps, 2 + 4);
+    assert_int_equal(stub_fw.nmaps, READS + 4);
 }
 
 static void test_overrun(void **state)
@@ -396,11 +437,11 @@ static void test_overrun(void **state)
     assert_non_null(strstr(stub_fw.said, "wrote 100 bytes past the end of the buffer"));
     (void)setup(state);
     stub_fw.overrun = 100;
-    stub_fw.overrun_at = 2; /* for the first time at the last map: nothing can be said any more */
+    stub_fw.overrun_at = READS; /* for the first time at the last map: nothing can be said any more */
     assert_true((run()->flags & 8) != 0);
     (void)setup(state);
     stub_fw.overrun = 4096;
-    stub_fw.overrun_at = 2;
+    stub_fw.overrun_at = READS;
     (void)run_fails("far past");
 }
 
@@ -441,7 +482,7 @@ static void test_each_allocation_fails(void **state)
 {
     unsigned came_through = 0;
 
-    for (uint32_t i = 0; i < 12; i++) {
+    for (uint32_t i = 0; i < 20; i++) {
         (void)setup(state);
         conf("nokaslr");
         stub_fw.fail_alloc = i;
@@ -455,7 +496,7 @@ static void test_each_allocation_fails(void **state)
             assert_true(strstr(stub_fw.said, "Out of Resources") != NULL);
         }
     }
-    assert_true(came_through >= 9);
+    assert_true(came_through >= 16);
 }
 
 /* All memory is above 4 GiB: the arena goes there, and there is no switch of levels. */
