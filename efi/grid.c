@@ -12,8 +12,6 @@
  */
 #include "grid.h"
 
-#include "bytes.h"
-
 #define JOIN       8u     /* unchanged cells between two changed ones that are sent with them */
 #define REACH      99u    /* columns that two digits can name */
 #define REACH_LESS 80u    /* of every console */

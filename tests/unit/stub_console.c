@@ -137,13 +137,14 @@ static void pass_marks(void)
         const char *end = strchr(stub_console.script, '>');
         size_t n = (size_t)(end - stub_console.script - 1);
         unsigned columns, rows;
+        int used = 0; /* until all of it matches */
 
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
             if (at_word(names[i].name)) {
                 return;
             }
         }
-        if (sscanf(stub_console.script, "<%ux%u>", &columns, &rows) == 2) {
+        if (sscanf(stub_console.script, "<%ux%u>%n", &columns, &rows, &used) == 2 && used > 0) {
             stub_console.columns = columns;
             stub_console.rows = rows;
         } else if (stub_console.mark != NULL) {
