@@ -41,7 +41,6 @@ static EFI_FILE_HANDLE conf_handle;
 static EFI_GUID loaded_image_guid = EFI_LOADED_IMAGE_PROTOCOL_GUID;
 static EFI_GUID file_system_guid = EFI_SIMPLE_FILE_SYSTEM_PROTOCOL_GUID;
 static EFI_GUID file_info_guid = EFI_FILE_INFO_ID;
-static EFI_GUID gop_guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
 static EFI_GUID rng_guid = EFI_RNG_PROTOCOL_GUID;
 static EFI_GUID global_guid = EFI_GLOBAL_VARIABLE;
 static EFI_GUID acpi20_guid = ACPI_20_TABLE_GUID;
@@ -345,7 +344,6 @@ static void main_look_at_tables(struct machine *m)
 {
     static CHAR16 secure_boot[] = L"SecureBoot";
     uint8_t on = 0;
-    UINTN nbytes = sizeof(on);
 
     m->system_table = (uintptr_t)st;
     m->rsdp = main_find_table(&acpi20_guid);
@@ -360,52 +358,21 @@ static void main_look_at_tables(struct machine *m)
     m->firmware_revision = st->FirmwareRevision;
     m->uefi_revision = st->Hdr.Revision;
     m->firmware_vendor = st->FirmwareVendor;
-    m->secure_boot = !EFI_ERROR(st->RuntimeServices->GetVariable(secure_boot, &global_guid, NULL,
-                                                                 &nbytes, &on)) &&
-                     nbytes == sizeof(on) && on == 1;
-}
-
-static bool main_try_gop(EFI_HANDLE handle, struct plat_framebuffer *fb)
-{
-    EFI_GRAPHICS_OUTPUT_PROTOCOL *gop = NULL;
-    struct screen_mode mode;
-
-    if (handle == NULL || EFI_ERROR(bs->HandleProtocol(handle, &gop_guid, (void **)&gop)) ||
-        gop->Mode == NULL || gop->Mode->Info == NULL) {
-        return false;
-    }
-    mode = (struct screen_mode){
-        .base = gop->Mode->FrameBufferBase,
-        .nbytes = gop->Mode->FrameBufferSize,
-        .width = gop->Mode->Info->HorizontalResolution,
-        .height = gop->Mode->Info->VerticalResolution,
-        .stride = gop->Mode->Info->PixelsPerScanLine,
-        .format = (uint32_t)gop->Mode->Info->PixelFormat,
-        .red = gop->Mode->Info->PixelInformation.RedMask,
-        .green = gop->Mode->Info->PixelInformation.GreenMask,
-        .blue = gop->Mode->Info->PixelInformation.BlueMask,
-        .reserved = gop->Mode->Info->PixelInformation.ReservedMask,
-    };
-    return screen_usable(&mode, fb);
+    m->secure_boot = !fw_failed(m->facts->variable(secure_boot, &on)) && on == 1;
 }
 
 /* The screen that firmware's console is on; if that one cannot be drawn in (a console spread over
  * two screens has no memory of its own), the first that can. */
 static void main_look_at_screens(struct machine *m)
 {
-    EFI_HANDLE *handles = NULL;
-    UINTN n = 0;
+    struct screen_mode modes[FACTS_MAX_SCREENS];
+    uint32_t n = m->facts->screens(modes, FACTS_MAX_SCREENS);
 
-    if (main_try_gop(st->ConsoleOutHandle, &m->fb) ||
-        EFI_ERROR(bs->LocateHandleBuffer(ByProtocol, &gop_guid, NULL, &n, &handles))) {
-        return;
-    }
-    for (UINTN i = 0; i < n; i++) {
-        if (main_try_gop(handles[i], &m->fb)) {
+    for (uint32_t i = 0; i < n && i < FACTS_MAX_SCREENS; i++) {
+        if (screen_usable(&modes[i], &m->fb)) {
             break;
         }
     }
-    (void)bs->FreePool(handles);
 }
 
 EFI_STATUS EFIAPI efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)

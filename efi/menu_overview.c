@@ -160,7 +160,7 @@ static void put_bar_row(const struct mm_sink *to, uint32_t n, bool with_letters)
         if (i == 0 || bar[i].kind != bar[i - 1].kind) {
             mm_put_char(to, k->background);
         }
-        mm_put_char(to, with_letters ? k->letter : ' ');
+        mm_put_char(to, with_letters ? mapshow_kind_letter(bar[i].kind) : ' ');
     }
     mm_put_char(to, '\n');
 }
@@ -170,7 +170,7 @@ static void put_bar_hidden(const struct mm_sink *to, uint32_t n)
     for (uint32_t i = 0; i < n; i++) {
         if (bar[i].strictest != bar[i].kind) {
             mm_put_char(to, menu_kinds[bar[i].strictest].colour);
-            mm_put_char(to, menu_kinds[bar[i].strictest].letter);
+            mm_put_char(to, mapshow_kind_letter(bar[i].strictest));
         } else {
             mm_put_char(to, ' ');
         }
@@ -240,7 +240,7 @@ static void put_totals(const struct mm_sink *to, const struct mapsum *s)
         if (kind < MEMMAP_KINDS) {
             mm_put_char(to, ' ');
             mm_put_char(to, menu_kinds[kind].background);
-            mm_put_char(to, menu_kinds[kind].letter);
+            mm_put_char(to, mapshow_kind_letter(kind));
             mm_put_str(to, MENU_NORMAL " ");
             menu_put_kind(to, kind, 19);
             mm_put_size(to, s->kind_bytes[kind], MM_SIZE_CHARS);

@@ -1,8 +1,8 @@
 /*
  * menu_put.c - what the screens say in the same words.
  *
- * Kinds have the letters of mm/memmap/mapshow.c, so that all faces of the inspector say the same.
- * Of its colours only the order is kept, an operating system's own, soon its own, firmware's, no
+ * Kinds have the letters of mm/mapshow.h, so that all faces of the inspector say the same. Of its
+ * colours only the order is kept, an operating system's own, soon its own, firmware's, no
  * memory: a console of firmware's has eight for a background, and dark grey, over a serial line, is
  * a bold black that many terminals show as black.
  */
@@ -13,34 +13,34 @@
 #define TEXT_CHARS 100u
 
 const struct menu_kind menu_kinds[MEMMAP_KINDS] = {
-    [MEMMAP_FREE] = { '.', 0x12, 2, "Free: an operating system may use it as it likes." },
-    [MEMMAP_FREE_AFTER_EXIT] = { 'e', 0x13, 3,
+    [MEMMAP_FREE] = { 0x12, 2, "Free: an operating system may use it as it likes." },
+    [MEMMAP_FREE_AFTER_EXIT] = { 0x13, 3,
                                  "Firmware's or Plat's until boot services are left "
                                  "(ExitBootServices), then free." },
-    [MEMMAP_FREE_AFTER_ACPI] = { 'A', 0x1b, 1,
+    [MEMMAP_FREE_AFTER_ACPI] = { 0x1b, 1,
                                  "ACPI tables: free once an operating system has read them." },
-    [MEMMAP_SPECIAL] = { 'S', 0x15, 5,
+    [MEMMAP_SPECIAL] = { 0x15, 5,
                          "Memory set aside for a purpose, such as a device with fast memory; for "
                          "drivers, not for general use." },
-    [MEMMAP_PERSISTENT] = { 'P', 0x15, 5,
+    [MEMMAP_PERSISTENT] = { 0x15, 5,
                             "Keeps its contents without power: a storage device, not for general "
                             "use." },
-    [MEMMAP_KERNEL] = { 'K', 0x19, 1, "Plat's own." },
-    [MEMMAP_RUNTIME_DATA] = { 'r', 0x16, 6,
+    [MEMMAP_KERNEL] = { 0x19, 1, "Plat's own." },
+    [MEMMAP_RUNTIME_DATA] = { 0x16, 6,
                               "Data of firmware's runtime services: must stay as it is, and "
                               "mapped, for as long as the machine runs." },
-    [MEMMAP_RUNTIME_CODE] = { 'R', 0x1e, 6,
+    [MEMMAP_RUNTIME_CODE] = { 0x1e, 6,
                               "Code of firmware's runtime services: must stay as it is, and "
                               "mapped, for as long as the machine runs." },
-    [MEMMAP_ACPI_NVS] = { 'N', 0x16, 6,
+    [MEMMAP_ACPI_NVS] = { 0x16, 6,
                           "Firmware's across sleep: must stay as it is, and be saved when the "
                           "machine hibernates." },
-    [MEMMAP_UNACCEPTED] = { 'U', 0x14, 4,
+    [MEMMAP_UNACCEPTED] = { 0x14, 4,
                             "A guest's memory that must be accepted from the hypervisor before it "
                             "is touched." },
-    [MEMMAP_RESERVED] = { '-', 0x17, 7, "Reserved: nobody may touch it, and nobody says why." },
-    [MEMMAP_MMIO] = { 'M', 0x17, 7, "Devices, not memory." },
-    [MEMMAP_BAD] = { 'X', 0x1c, 4, "Memory with errors: not to be used." },
+    [MEMMAP_RESERVED] = { 0x17, 7, "Reserved: nobody may touch it, and nobody says why." },
+    [MEMMAP_MMIO] = { 0x17, 7, "Devices, not memory." },
+    [MEMMAP_BAD] = { 0x1c, 4, "Memory with errors: not to be used." },
 };
 
 void menu_put_text(const struct mm_sink *to, const char *text, const char *otherwise, size_t width)

@@ -18,6 +18,7 @@
 #include "grid.h"
 #include "keyboard.h"
 #include "menu.h"
+#include "mm/mapshow.h"
 #include "mm/mapsum.h"
 #include "mm/sink.h"
 
@@ -170,9 +171,8 @@ void menu_line_draw(struct menu *m, uint32_t column, uint32_t row, uint32_t widt
 
 /* How a kind of memory is shown. */
 struct menu_kind {
-    char letter;
     char colour;         /* of its name, as MENU_NORMAL */
-    char background;     /* of its letter in the bar, 1 to 7 */
+    char background;     /* in the bar, 1 to 7; its letter is mapshow_kind_letter() */
     const char *meaning; /* a sentence */
 };
 extern const struct menu_kind menu_kinds[MEMMAP_KINDS];

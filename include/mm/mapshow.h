@@ -22,6 +22,9 @@
 /* By what a kind means for an OS: its own, soon its own, firmware's, no memory. Never NULL. */
 const char *mapshow_kind_style(enum memmap_kind kind);
 
+/* What stands for a kind in a bar: one of its own for each, '?' for what is none. */
+char mapshow_kind_letter(enum memmap_kind kind);
+
 /* Of a finding, enum memmap_severity; empty for what is no fault. Never NULL. */
 const char *mapshow_severity_style(uint32_t severity);
 

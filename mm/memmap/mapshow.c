@@ -37,6 +37,11 @@ const char *mapshow_kind_style(enum memmap_kind kind)
     return kind < MEMMAP_KINDS ? looks[kind].style : "";
 }
 
+char mapshow_kind_letter(enum memmap_kind kind)
+{
+    return kind < MEMMAP_KINDS ? looks[kind].letter : '?';
+}
+
 const char *mapshow_severity_style(uint32_t severity)
 {
     switch (severity) {

@@ -221,6 +221,19 @@ static void test_styles(void **state)
     assert_string_equal(mapshow_severity_style(UINT32_MAX), "");
 }
 
+/* Whoever cannot see colours tells kinds apart by these. */
+static void test_letters(void **state)
+{
+    (void)state;
+    for (unsigned a = 0; a < MEMMAP_KINDS; a++) {
+        assert_true(mapshow_kind_letter(a) > ' ');
+        for (unsigned b = 0; b < a; b++) {
+            assert_true(mapshow_kind_letter(a) != mapshow_kind_letter(b));
+        }
+    }
+    assert_int_equal(mapshow_kind_letter(MEMMAP_KINDS), '?');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_legend),
         cmocka_unit_test(test_count),
         cmocka_unit_test(test_styles),
+        cmocka_unit_test(test_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

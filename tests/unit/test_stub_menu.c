@@ -718,26 +718,6 @@ static void test_empty_map(void **state)
         MENU_BOOT);
 }
 
-/* The letters of memory are those of the other faces of the inspector. */
-static void test_letters(void **state)
-{
-    (void)state;
-    for (uint32_t type = 0; type <= EFI_MT_UNACCEPTED; type++) {
-        const struct efi_memory_descriptor desc = { type, 0, MIB, 0, 256, 0xf };
-        const struct memmap_raw raw = { &desc, sizeof(desc), sizeof(desc), 1 };
-        struct mapshow show = { .map = &in.map };
-        char text[200];
-        struct mm_text t;
-        struct mm_sink sink = mm_text_sink(&t, text, sizeof(text));
-
-        use_map(&raw);
-        mapshow_put_bar(&sink, &show, 1);
-        if (t.len > 0) { /* devices have no place in it */
-            assert_int_equal(text[0], menu_kinds[in.map.regions[0].kind].letter);
-        }
-    }
-}
-
 static uint32_t cells_at[4];
 
 static void count_mark(const char *word, size_t n)
@@ -850,14 +830,13 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_screens),     TEST(test_between_screens), TEST(test_list_keys),
-        TEST(test_text_keys),   TEST(test_filter),          TEST(test_search),
-        TEST(test_addresses),   TEST(test_ways_out),        TEST(test_console_that_fails),
-        TEST(test_no_memory),   TEST(test_offer),           TEST(test_noise),
-        TEST(test_no_reports),  TEST(test_compare),         TEST(test_damaged_reports),
-        TEST(test_save),        TEST(test_hostile_report),  TEST(test_texts_of_firmware),
-        TEST(test_empty_map),   TEST(test_letters),         TEST(test_long_map),
-        TEST(test_random_keys),
+        TEST(test_screens),    TEST(test_between_screens), TEST(test_list_keys),
+        TEST(test_text_keys),  TEST(test_filter),          TEST(test_search),
+        TEST(test_addresses),  TEST(test_ways_out),        TEST(test_console_that_fails),
+        TEST(test_no_memory),  TEST(test_offer),           TEST(test_noise),
+        TEST(test_no_reports), TEST(test_compare),         TEST(test_damaged_reports),
+        TEST(test_save),       TEST(test_hostile_report),  TEST(test_texts_of_firmware),
+        TEST(test_empty_map),  TEST(test_long_map),        TEST(test_random_keys),
     };
 #undef TEST
 
