@@ -25,7 +25,6 @@
 enum expect {
     EXPECT_VALUE,
     EXPECT_VALUE_OR_END, /* behind "[" */
-    EXPECT_KEY,
     EXPECT_KEY_OR_END,   /* behind "{" */
     EXPECT_COMMA_OR_END, /* behind a value in a container */
     EXPECT_NOTHING,      /* behind the one value of the text */
@@ -720,8 +719,6 @@ static enum json_token read_token(struct json_reader *r)
         return read_value(r);
     case EXPECT_VALUE_OR_END:
         return closes ? close_container(r) : read_value(r);
-    case EXPECT_KEY:
-        return read_key(r);
     case EXPECT_KEY_OR_END:
         return closes ? close_container(r) : read_key(r);
     case EXPECT_COMMA_OR_END:
