@@ -237,7 +237,7 @@ bench: all
 # Frame allocators side by side, by gcc and by clang, mm/ without sanitizers; ARGS="--so FILE --csv".
 $(eval $(call host_rules,bench/gcc,GCC,$(GCC),$(HINLINE)))
 $(eval $(call host_rules,bench/clang,CLANG,$(CLANG),$(HINLINE)))
-BENCHSRC := $(sort $(wildcard tests/bench/*.c)) $(POOLSRC)
+BENCHSRC := $(filter-out %_heap.c tests/bench/heap_%,$(sort $(wildcard tests/bench/*.c))) $(POOLSRC)
 BENCHBIN := $(B)/bench/gcc/bench_frames $(B)/bench/clang/bench_frames
 
 $(BENCHBIN): %/bench_frames: $(addprefix %/,$(BENCHSRC:.c=.o))

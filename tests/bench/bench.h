@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "builtin.h"
-#include "host_rng.h"
+#include "common.h"
 
 #define MAX_ROWS    32
 #define MAX_THREADS 64
@@ -50,8 +50,7 @@ struct bench {
     uint64_t *held;                /* frames of all workers, each its share */
     _Atomic unsigned char *stamps; /* one a frame of the span: 1 if somebody has it */
     void *shared;                  /* of the row's own */
-    atomic_uint arrived;
-    atomic_uint generation;
+    struct meeting meeting;
     _Atomic uint64_t sum; /* free for the use of all workers */
 };
 
@@ -94,27 +93,8 @@ void verify_ragged(struct bench *b);
 
 /* ---- harness.c ------------------------------------------------------------------------------- */
 
-/* Something is wrong that is not an allocator's fault: status 2. */
-_Noreturn __attribute__((format(printf, 1, 2))) void fail(const char *fmt, ...);
-
 /* The allocator is wrong: say so to the parent and end this child. Any thread. */
 _Noreturn __attribute__((format(printf, 2, 3))) void wrong(struct bench *b, const char *fmt, ...);
-
-double now_ns(void);
-double thread_ns(void); /* that this thread has run, which is what sections count */
-uint64_t rng_below(struct host_rng *r, uint64_t bound); /* in [0, bound), bound > 0 */
-
-/* Wait a little for another thread; `spins` counts how often that has been. */
-void relax(unsigned spins);
-
-/* Note which processors there are, before the first thread is tied to one. */
-void note_processors(void);
-
-/* This thread stays on the processor that belongs to `cpu`. */
-void pin(unsigned cpu);
-
-/* Memory in huge pages, if the host has them, all touched. Never given back. */
-void *map_touched(uint64_t nbytes, int fill);
 
 void set_ranges(struct bench *b, unsigned n, const struct frames_range *ranges);
 

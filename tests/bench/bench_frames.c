@@ -44,7 +44,6 @@
 #include "bench.h"
 
 #define MAX_ALLOCATORS 8
-#define MAX_ROUNDS     15
 #define MIN_ROUNDS     3
 #define HANG_SECONDS   120
 #define MAX_MEMORY     (UINT64_C(4) << 30) /* bytes for one row of one allocator */
@@ -284,33 +283,6 @@ static void verify_all(struct result *shared)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(const struct cells *c, unsigned v)
-{
-    double sorted[MAX_ROUNDS];
-
-    memcpy(sorted, c->v[v], c->n * sizeof(sorted[0]));
-    qsort(sorted, c->n, sizeof(sorted[0]), compare_doubles);
-    return c->n % 2 != 0 ? sorted[c->n / 2] : (sorted[c->n / 2 - 1] + sorted[c->n / 2]) / 2;
-}
-
-static double least(const struct cells *c, unsigned v)
-{
-    double min = c->v[v][0];
-
-    for (unsigned i = 1; i < c->n; i++) {
-        min = min < c->v[v][i] ? min : c->v[v][i];
-    }
-    return min;
-}
-
 /* The column of the bitmap that ratios are taken to; -1 if it is not in the run. */
 static int base_column(void)
 {
@@ -330,11 +302,6 @@ static const char *no_figure(unsigned r, unsigned v, unsigned which)
            : c->none != NULL                           ? c->none
            : is_loop(which) && !rows[r].values[v].loop ? "-"
                                                        : NULL;
-}
-
-static void text_of(char *buf, size_t nbytes, double v)
-{
-    snprintf(buf, nbytes, v >= 1000 || v == (double)(long)v ? "%.0f" : "%.1f", v);
 }
 
 static void ratio_text(char *buf, size_t nbytes, double ratio)
@@ -367,10 +334,12 @@ static struct cell cell_of(unsigned r, unsigned v, unsigned which)
         snprintf(cell.median, sizeof(cell.median), "%s", none);
         return cell;
     }
-    text_of(cell.median, sizeof(cell.median), median(c, v));
-    text_of(cell.min, sizeof(cell.min), least(c, v));
-    if (base >= 0 && cells[r][base].n != 0 && median(&cells[r][base], v) > 0 && !is_loop(which)) {
-        ratio_text(cell.ratio, sizeof(cell.ratio), median(c, v) / median(&cells[r][base], v));
+    text_of(cell.median, sizeof(cell.median), median(c->v[v], c->n));
+    text_of(cell.min, sizeof(cell.min), least(c->v[v], c->n));
+    if (base >= 0 && cells[r][base].n != 0 && median(cells[r][base].v[v], cells[r][base].n) > 0 &&
+        !is_loop(which)) {
+        ratio_text(cell.ratio, sizeof(cell.ratio),
+                   median(c->v[v], c->n) / median(cells[r][base].v[v], cells[r][base].n));
     }
     cell.mark = c->cut[v] ? "~" : c->refused != 0 ? "!" : "";
     return cell;
@@ -456,7 +425,8 @@ static void print_growth(unsigned r)
             snprintf(line[i].median, sizeof(line[i].median), "%s", none);
         } else {
             ratio_text(line[i].median, sizeof(line[i].median),
-                       median(&cells[r][i], 0) / median(&cells[base][i], 0));
+                       median(cells[r][i].v[0], cells[r][i].n) /
+                           median(cells[base][i].v[0], cells[base][i].n));
         }
     }
     print_line(r, value, "times", 0, line);
@@ -554,17 +524,6 @@ static void add_object(const char *path)
         fail("%s", dlerror());
     }
     add_allocator(a, path);
-}
-
-static uint64_t parse_number(const char *option, const char *text, uint64_t min, uint64_t max)
-{
-    char *end;
-    uint64_t v = strtoull(text, &end, 0);
-
-    if (end == text || *end != '\0' || v < min || v > max) {
-        fail("%s %s: want a number from %" PRIu64 " to %" PRIu64, option, text, min, max);
-    }
-    return v;
 }
 
 /* Frames of a size such as 4G or 512M: whole blocks of 2 MiB, at least 16 MiB. */

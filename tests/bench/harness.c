@@ -1,37 +1,15 @@
 /*
  * harness.c - the ground that rows stand on: memory, stamps, threads. Runs in a child.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
-
-#define HUGE_PAGE UINT64_C(0x200000)
-
-static cpu_set_t processors; /* that we may use */
-
-/* ---- small helpers --------------------------------------------------------------------------- */
-
-void fail(const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    fputs("bench_frames: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
-    va_end(ap);
-    exit(2);
-}
 
 void wrong(struct bench *b, const char *fmt, ...)
 {
@@ -44,69 +22,7 @@ void wrong(struct bench *b, const char *fmt, ...)
     _exit(0);
 }
 
-static double read_clock(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
-double now_ns(void)
-{
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-double thread_ns(void)
-{
-    return read_clock(CLOCK_THREAD_CPUTIME_ID);
-}
-
-/* Not host_rng_below(): a division takes as long as some of what is measured. */
-uint64_t rng_below(struct host_rng *r, uint64_t bound)
-{
-    return (uint64_t)((unsigned __int128)host_rng_next(r) * bound >> 64);
-}
-
-void relax(unsigned spins)
-{
-    __builtin_ia32_pause();
-    if (spins > 10000) { /* fewer processors than threads */
-        sched_yield();
-    }
-}
-
 /* ---- memory ---------------------------------------------------------------------------------- */
-
-/* `nbytes`, a multiple of the page size, that end where a huge page does; a page that must not be
- * touched follows. */
-static unsigned char *map_end(uint64_t nbytes, int advice)
-{
-    uint64_t whole = (nbytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    unsigned char *p = mmap(NULL, whole + 2 * HUGE_PAGE, PROT_NONE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    unsigned char *begin = p + (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE;
-
-    if (p == MAP_FAILED || mprotect(begin, whole, PROT_READ | PROT_WRITE) != 0) {
-        fail("no memory for %" PRIu64 " MiB", nbytes >> 20);
-    }
-    madvise(begin, whole, advice); /* a host without huge pages does without */
-    return begin + whole - nbytes;
-}
-
-static uint64_t whole_pages(uint64_t nbytes)
-{
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-
-    return (nbytes + page - 1) / page * page;
-}
-
-void *map_touched(uint64_t nbytes, int fill)
-{
-    unsigned char *p = map_end(whole_pages(nbytes), MADV_HUGEPAGE);
-
-    return memset(p, fill, nbytes);
-}
 
 void map_storage(struct bench *b, bool touched)
 {
@@ -259,38 +175,7 @@ void verify_held(struct worker *w, unsigned order)
 
 void meet(struct bench *b)
 {
-    unsigned generation = atomic_load(&b->generation);
-
-    if (atomic_fetch_add(&b->arrived, 1) + 1 == b->nthreads) {
-        atomic_store(&b->arrived, 0);
-        atomic_store(&b->generation, generation + 1);
-        return;
-    }
-    for (unsigned spins = 0; atomic_load(&b->generation) == generation; spins++) {
-        relax(spins);
-    }
-}
-
-void note_processors(void)
-{
-    if (sched_getaffinity(0, sizeof(processors), &processors) != 0) {
-        fail("sched_getaffinity: %s", strerror(errno));
-    }
-}
-
-/* One of its own, if there are as many processors as threads. */
-void pin(unsigned cpu)
-{
-    unsigned others = cpu % (unsigned)CPU_COUNT(&processors); /* that are passed over */
-    cpu_set_t one;
-    int at = 0;
-
-    while (!CPU_ISSET(at, &processors) || others-- != 0) {
-        at++;
-    }
-    CPU_ZERO(&one);
-    CPU_SET(at, &one);
-    pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
+    meet_others(&b->meeting, b->nthreads);
 }
 
 struct start {
