@@ -186,7 +186,7 @@ static void put_bar_ticks(const struct mm_sink *to, uint32_t n)
         struct mm_sink sink = mm_text_sink(&t, text, sizeof(text));
 
         mm_put_char(&sink, '|');
-        mm_put_hex(&sink, bar[i].base, 1);
+        mm_put_hex(&sink, bar[i].base & ~(MM_PAGE_SIZE - 1), 1);
         mm_put_left(to, text, TICK_EVERY);
     }
     mm_put_char(to, '\n');
