@@ -1,6 +1,7 @@
 /*
  * harness.c - the ground that rows stand on: memory, stamps, threads. Runs in a child.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
