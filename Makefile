@@ -1,4 +1,4 @@
-# Plat: make, make run, make test, make verify, make fuzz, make bench, make bench-pmm, make usb DEV=..., make debug. See README.md.
+# Plat: make, make run, make test, make verify, make fuzz, make bench, make bench-pmm, make bench-heap, make usb DEV=..., make debug. See README.md.
 # LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands;
 # DEBUG=1 makes the debug build, in build/debug: frames are poisoned, and it is kept who took each.
 
@@ -20,7 +20,7 @@ WATCH  := -DPMM_DEBUG -fno-optimize-sibling-calls
 COMMON := -std=c17 -O2 -g -Iinclude -MMD -MP -ffile-prefix-map=$(CURDIR)=. $(WARN) \
           $(if $(DEBUG),$(WATCH))
 
-.PHONY: all run debug usb test test-quick test-unit test-boot debug-build verify fuzz bench bench-pmm clean format
+.PHONY: all run debug usb test test-quick test-unit test-boot debug-build verify fuzz bench bench-pmm bench-heap clean format
 .DELETE_ON_ERROR:
 all: $(B)/plat.efi $(B)/plat.img $(B)/platmap
 
@@ -245,6 +245,22 @@ $(BENCHBIN): %/bench_frames: $(addprefix %/,$(BENCHSRC:.c=.o))
 
 bench-pmm: $(BENCHBIN)
 	$(Q)for b in $(BENCHBIN); do $$b $(ARGS) || exit; done
+
+# Heaps side by side, by gcc; the first time, programs are recorded at work. ARGS="--so FILE --preload FILE".
+HEAPSRC := $(filter-out %_record.c,$(sort $(wildcard tests/bench/*heap*.c))) tests/bench/common.c \
+           tests/unit/host_port.c $(MM)
+
+$(B)/bench/%/bench_heap: $(addprefix $(B)/bench/%/,$(HEAPSRC:.c=.o))
+	$(Q)$(if $(filter gcc,$*),$(GCC),$(CLANG)) -o $@ $^ -lpthread -ldl
+
+$(B)/bench/heap_record.so: tests/bench/heap_record.c
+	$(call say,GCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(GCC) $(HOSTCOM) -fPIC -fvisibility=hidden -shared -o $@ $<
+
+bench-heap: $(B)/bench/gcc/bench_heap $(B)/bench/heap_record.so
+	$(Q)scripts/heap-traces --recorder $(B)/bench/heap_record.so $(B)/bench/traces
+	$(Q)$< --recorded $(B)/bench/traces $(ARGS)
 
 format:
 	clang-format -i $(shell git ls-files '*.[ch]')

@@ -304,16 +304,6 @@ static const char *no_figure(unsigned r, unsigned v, unsigned which)
                                                        : NULL;
 }
 
-static void ratio_text(char *buf, size_t nbytes, double ratio)
-{
-    snprintf(buf, nbytes,
-             ratio < 0.0095  ? "%.1g"
-             : ratio < 0.995 ? "%.2f"
-             : ratio < 99.95 ? "%.1f"
-                             : "%.0f",
-             ratio);
-}
-
 /* One allocator's part of a line. */
 struct cell {
     char median[32];

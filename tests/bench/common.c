@@ -165,6 +165,16 @@ void text_of(char *buf, size_t nbytes, double v)
     snprintf(buf, nbytes, v >= 1000 || v == (double)(long)v ? "%.0f" : "%.1f", v);
 }
 
+void ratio_text(char *buf, size_t nbytes, double ratio)
+{
+    snprintf(buf, nbytes,
+             ratio < 0.0095  ? "%.1g"
+             : ratio < 0.995 ? "%.2f"
+             : ratio < 99.95 ? "%.1f"
+                             : "%.0f",
+             ratio);
+}
+
 uint64_t parse_number(const char *option, const char *text, uint64_t min, uint64_t max)
 {
     char *end;

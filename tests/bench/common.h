@@ -52,6 +52,9 @@ double least(const double *v, unsigned n);
 /* A figure to four digits or so. */
 void text_of(char *buf, size_t nbytes, double v);
 
+/* Two digits or more, however small. */
+void ratio_text(char *buf, size_t nbytes, double ratio);
+
 /* Of the command line; fails unless `text` is a number in [min, max]. */
 uint64_t parse_number(const char *option, const char *text, uint64_t min, uint64_t max);
 
