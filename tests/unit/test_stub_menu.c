@@ -6,7 +6,6 @@
 #include "host_port.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "menu.h"
 #include "menu_ui.h"
@@ -22,6 +21,7 @@ static struct inspect in;
 static struct report_sample sample;
 static struct memmap_finding findings[64];
 static void *storage;
+static struct host_rng rng;
 static fw_status_t setup_status;
 static bool setup_there;
 static unsigned setups;
@@ -693,13 +693,14 @@ static void test_texts_of_firmware(void **state)
     static char text[70000];
 
     (void)state;
+    rng = host_rng_make("test_texts_of_firmware");
     memset(text, 'w', sizeof(text) - 1);
     in.report.smbios.product = text;
     in.report.smbios.bios_version = "1\n2\r3\t4\x1b[2J\x0e\x02\x1c";
     in.report.cpu.brand = "\xff\xfe\xc3\xbc";
     assert_int_equal(expect("<[1 Overview]><1?2?3?4?[2J\?\?\?>G4j7"), MENU_BOOT);
     for (size_t i = 0; i < sizeof(text) - 1; i++) {
-        text[i] = (char)(rand() % 255 + 1);
+        text[i] = (char)(host_rng_below(&rng, 255) + 1);
     }
     assert_int_equal(run("<100x31> 41G7"), MENU_BOOT);
 }
@@ -748,6 +749,14 @@ static void test_long_map(void **state)
                      MENU_EXIT);
 }
 
+/* Of 500 keys. */
+#define ROUNDS 40u
+
+static uint32_t below(uint32_t bound)
+{
+    return (uint32_t)host_rng_below(&rng, bound);
+}
+
 static const char *random_key(void)
 {
     static const char *const words[] = {
@@ -759,16 +768,16 @@ static const char *random_key(void)
                                          "<1x1>",   "<240x67>", "<512x20>", "<600x300>" };
     static char one[2] = "x";
 
-    switch (rand() % 4) {
+    switch (below(4)) {
     case 0:
-        return words[(unsigned)rand() % MM_COUNTOF(words)];
+        return words[below(MM_COUNTOF(words))];
     case 1:
-        if (rand() % 8 == 0) {
-            return sizes[(unsigned)rand() % MM_COUNTOF(sizes)];
+        if (below(8) == 0) {
+            return sizes[below(MM_COUNTOF(sizes))];
         }
         /* fall through */
     default:
-        one[0] = "jkgG bfFr/a?qnp123456\r"[rand() % 22];
+        one[0] = "jkgG bfFr/a?qnp123456\r"[below(22)];
         return one;
     }
 }
@@ -778,15 +787,14 @@ static void random_map(struct efi_memory_descriptor *descs, uint32_t n)
     uint64_t at = 0;
 
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t bits = (uint64_t)rand() << 40 ^ (uint64_t)rand() << 20 ^ (uint64_t)rand();
+        uint64_t bits = host_rng_next(&rng);
 
-        descs[i] = (struct efi_memory_descriptor){ (uint32_t)rand() % 17, 0,   at, bits,
-                                                   bits % 5000 + 1,       bits };
-        at += (descs[i].number_of_pages + (rand() % 4 == 0 ? 100 : 0)) << 12;
-        if (rand() % 50 == 0) { /* any bytes */
+        descs[i] = (struct efi_memory_descriptor){ below(17), 0, at, bits, bits % 5000 + 1, bits };
+        at += (descs[i].number_of_pages + (below(4) == 0 ? 100 : 0)) << 12;
+        if (below(50) == 0) { /* any bytes */
             descs[i].type = (uint32_t)bits;
-            descs[i].physical_start = bits << rand() % 20;
-            descs[i].number_of_pages = bits >> rand() % 60;
+            descs[i].physical_start = bits << below(20);
+            descs[i].number_of_pages = bits >> below(60);
         }
     }
 }
@@ -795,18 +803,15 @@ static void test_random_keys(void **state)
 {
     static struct efi_memory_descriptor descs[3000];
     static char script[8000];
-    const char *given = getenv("SEED");
-    unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 0) : (unsigned)time(NULL);
 
     (void)state;
-    print_message("SEED=%u\n", seed);
-    srand(seed);
+    rng = host_rng_make("test_random_keys");
     add_report("1.json", &sample.report);
     add_older_report("2.json");
     volume_add("3.json", "{\"format\":\"plat-report\",", 24);
     stub_console.mark = NULL;
-    for (unsigned round = 0; round < 150; round++) {
-        const struct memmap_raw raw = { descs, (uint64_t)(rand() % 3000) * sizeof(descs[0]),
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        const struct memmap_raw raw = { descs, (uint64_t)below(3000) * sizeof(descs[0]),
                                         sizeof(descs[0]), 1 };
 
         random_map(descs, MM_COUNTOF(descs));
@@ -816,8 +821,7 @@ static void test_random_keys(void **state)
             strcat(script, random_key());
         }
         strcat(script, "<80x25><esc><wait><esc><wait>qq8");
-        stub_fw.fail_alloc =
-            rand() % 3 == 0 ? stub_fw.nallocs + (uint32_t)rand() % 200 : STUB_NEVER;
+        stub_fw.fail_alloc = below(3) == 0 ? stub_fw.nallocs + below(200) : STUB_NEVER;
         stub_console.columns = 80;
         stub_console.rows = 25;
         assert_int_equal(run(script), MENU_EXIT);
