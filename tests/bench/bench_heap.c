@@ -428,7 +428,10 @@ static void print_value(enum value v)
 /* What was cut for time, and to how many operations. */
 static void print_cuts(unsigned work, unsigned peer)
 {
-    const struct trace *t = &works[work].t;
+    const struct work *w = &works[work];
+    const struct trace *t = &w->t;
+    uint64_t nops =
+        w->speed == JOB_SPEED ? t->header->nops - t->header->nbuild : threads_nops(w->speed);
     const char *comma = "";
 
     for (enum value v = 0; v < NVALUES; v++) {
@@ -438,8 +441,7 @@ static void print_cuts(unsigned work, unsigned peer)
             continue;
         }
         if (comma[0] == '\0') {
-            printf("~ %s, %s, of %" PRIu64 " operations:", t->name, peers[peer].name,
-                   t->header->nops - t->header->nbuild);
+            printf("~ %s, %s, of %" PRIu64 " operations:", t->name, peers[peer].name, nops);
         }
         printf("%s %s %" PRIu64, comma, values[v].name, c->cut);
         comma = ",";
@@ -463,6 +465,12 @@ static void print_notes(void)
     }
     if (slow) {
         printf("slow: not done after %d s\n", HANG_SECONDS);
+    }
+    for (unsigned i = 0; i < npeers; i++) {
+        if (peers[i].a->align != HEAP_ALIGN) {
+            printf("%s aligns blocks to %u bytes, where C wants %d\n", peers[i].name,
+                   peers[i].a->align, HEAP_ALIGN);
+        }
     }
     if (base_peer() < 0) {
         printf("no ratios: %s is not here\n", opt.base);
@@ -676,6 +684,10 @@ static void add_object(const char *path)
     }
     if (a->version != HEAP_VERSION) {
         fail("%s: adapter version %u, wanted %u", path, a->version, HEAP_VERSION);
+    }
+    if (a->align != HEAP_ALIGN && a->align != HEAP_ALIGN / 2) {
+        fail("%s: blocks aligned to %u, wanted %d, or %d at least", path, a->align, HEAP_ALIGN,
+             HEAP_ALIGN / 2);
     }
     add_peer(a->name, a)->object = realpath(path, NULL);
 }

@@ -22,9 +22,11 @@
 
 #define HEAP_VERSION 1
 #define HEAP_SYMBOL  "heap_allocator"
+#define HEAP_ALIGN   16 /* as C has it on x86-64 */
 
 struct heap_allocator {
     uint32_t version; /* HEAP_VERSION */
+    uint32_t align;   /* of blocks of 16 bytes and more: 16, or 8 if it has no more to give */
     bool arena;       /* lives in what open() is given, wholly; else open() is given nothing */
     bool threads;     /* any thread may make any call but open() at any time */
     const char *name; /* a word, heads a column */
@@ -41,8 +43,8 @@ struct heap_allocator {
      * not be told. */
     void (*enter)(void *self, unsigned thread);
 
-    /* At least `nbytes` > 0 bytes, 16-byte aligned if there are 16 of them, 8 otherwise. NULL:
-     * refused. */
+    /* At least `nbytes` > 0 bytes, at a multiple of `align` if there are 16 of them, else of 8.
+     * NULL: refused. */
     void *(*alloc)(void *self, size_t nbytes);
 
     void (*free)(void *self, void *ptr); /* never NULL */

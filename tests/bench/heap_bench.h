@@ -63,7 +63,8 @@ _Noreturn __attribute__((format(printf, 2, 3))) void job_wrong(struct job *j, co
 
 void job_set(struct job *j, enum value which, double v);
 
-/* JOB_LARSON and JOB_PIPE. */
+/* JOB_LARSON and JOB_PIPE: operations of a thread, and how they are done. */
+uint64_t threads_nops(enum job_kind kind);
 void run_threads(struct job *j, const struct heap_allocator *a, void *self);
 
 #endif

@@ -50,6 +50,7 @@ static size_t usable(void *self, void *ptr)
 
 const struct heap_allocator heap_ff = {
     .version = HEAP_VERSION,
+    .align = HEAP_ALIGN,
     .arena = true,
     .threads = true,
     .name = "ff",

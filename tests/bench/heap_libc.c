@@ -50,6 +50,7 @@ static size_t usable(void *self, void *ptr)
 
 const struct heap_allocator heap_libc = {
     .version = HEAP_VERSION,
+    .align = HEAP_ALIGN,
     .threads = true,
     .name = "libc",
     .open = open_libc,

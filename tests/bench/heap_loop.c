@@ -49,6 +49,7 @@ static void *alloc_aligned(void *self, size_t align, size_t nbytes)
 
 const struct heap_allocator heap_loop = {
     .version = HEAP_VERSION,
+    .align = HEAP_ALIGN,
     .threads = true,
     .name = "loop",
     .open = open_loop,

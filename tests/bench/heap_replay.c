@@ -534,7 +534,7 @@ static void check_ends(struct player *p, const unsigned char *block, uint32_t id
 static void check_block(struct player *p, const unsigned char *block, struct trace_op op)
 {
     bool aligned = trace_kind(op) == TRACE_ALIGNED && p->a->alloc_aligned != NULL;
-    size_t align = aligned ? trace_align(op) : op.nbytes >= 16 ? 16 : 8;
+    size_t align = aligned ? trace_align(op) : op.nbytes >= HEAP_ALIGN ? p->a->align : 8;
 
     if ((uintptr_t)block % align != 0) {
         job_wrong(p->job, "hands out %u bytes at %p, not aligned to %zu", op.nbytes,

@@ -20,8 +20,8 @@
 
 #define MAX_THREADS 2
 #define HELD        4096 /* blocks of a thread */
-#define HANDOVERS   10
-#define CHOICES     65536 /* made before the time runs */
+#define HANDOVERS   80
+#define CHOICES     8192 /* made before the time runs; operations between two looks at the clock */
 #define MIN_SIZE    16
 #define MAX_SIZE    1024
 #define RING        1024 /* blocks on their way */
@@ -50,6 +50,8 @@ struct ground {
     const struct heap_allocator *a;
     void *self;
     struct meeting meeting;
+    double end; /* when to stop at the latest */
+    bool stop;  /* set by thread 0 while the others wait for it */
     unsigned char *held[MAX_THREADS][HELD];
     struct ring ring;
 };
@@ -57,7 +59,8 @@ struct ground {
 struct worker {
     struct ground *g;
     unsigned thread;
-    double ns; /* for one operation */
+    uint64_t nops;
+    double ns; /* for one of them */
     struct choice choices[CHOICES];
 };
 
@@ -95,15 +98,15 @@ static void larson(struct worker *w)
 {
     struct ground *g = w->g;
     unsigned n = g->job->nthreads;
+    unsigned round = 0;
     double spent = 0;
 
     for (unsigned i = 0; i < HELD; i++) {
         g->held[w->thread][i] = take(g, w->choices[i].nbytes);
     }
-    for (unsigned round = 0; round < HANDOVERS; round++) {
+    meet_others(&g->meeting, n);
+    while (round < HANDOVERS && !g->stop) {
         unsigned char **held = g->held[(w->thread + round) % n];
-
-        meet_others(&g->meeting, n);
         double start = thread_ns();
 
         for (unsigned i = 0; i < CHOICES; i++) {
@@ -113,40 +116,56 @@ static void larson(struct worker *w)
             held[c.slot] = take(g, c.nbytes);
         }
         spent += thread_ns() - start;
+        round++;
+        meet_others(&g->meeting, n);
+        if (w->thread == 0) {
+            g->stop = now_ns() > g->end;
+        }
+        meet_others(&g->meeting, n);
     }
-    w->ns = spent / (2.0 * HANDOVERS * CHOICES);
+    w->nops = UINT64_C(2) * round * CHOICES;
+    w->ns = spent / (double)w->nops;
 }
 
+/* NULL is the last, beyond PIPED blocks or the time. */
 static void produce(struct worker *w)
 {
     struct ring *r = &w->g->ring;
+    unsigned char *block;
+    unsigned i = 0;
 
-    for (unsigned i = 0; i < PIPED; i++) {
-        unsigned char *block = take(w->g, w->choices[i % CHOICES].nbytes);
+    do {
+        bool more = i < PIPED && (i % CHOICES != 0 || now_ns() <= w->g->end);
 
+        block = more ? take(w->g, w->choices[i % CHOICES].nbytes) : NULL;
         for (unsigned spins = 0; i - atomic_load_explicit(&r->tail, memory_order_acquire) == RING;
              spins++) {
             relax(spins);
         }
         r->blocks[i % RING] = block;
-        atomic_store_explicit(&r->head, i + 1, memory_order_release);
-    }
+        atomic_store_explicit(&r->head, ++i, memory_order_release);
+    } while (block != NULL);
+    w->nops = i - 1;
 }
 
 static void consume(struct worker *w)
 {
     struct ring *r = &w->g->ring;
+    unsigned char *block;
+    unsigned i = 0;
 
-    for (unsigned i = 0; i < PIPED; i++) {
+    do {
         for (unsigned spins = 0; atomic_load_explicit(&r->head, memory_order_acquire) == i;
              spins++) {
             relax(spins);
         }
-        unsigned char *block = r->blocks[i % RING];
-
-        atomic_store_explicit(&r->tail, i + 1, memory_order_release);
-        give(w->g, block);
-    }
+        block = r->blocks[i % RING];
+        atomic_store_explicit(&r->tail, ++i, memory_order_release);
+        if (block != NULL) {
+            give(w->g, block);
+        }
+    } while (block != NULL);
+    w->nops = i - 1;
 }
 
 static void pipe_blocks(struct worker *w)
@@ -159,7 +178,12 @@ static void pipe_blocks(struct worker *w)
     } else {
         consume(w);
     }
-    w->ns = (thread_ns() - start) / PIPED;
+    w->ns = (thread_ns() - start) / (double)w->nops;
+}
+
+uint64_t threads_nops(enum job_kind kind)
+{
+    return kind == JOB_LARSON ? UINT64_C(2) * HANDOVERS * CHOICES : PIPED;
 }
 
 static void *thread_main(void *arg)
@@ -194,6 +218,7 @@ void run_threads(struct job *j, const struct heap_allocator *a, void *self)
     ground.job = j;
     ground.a = a;
     ground.self = self;
+    ground.end = now_ns() + j->limit;
     for (unsigned i = 0; i < j->nthreads; i++) {
         workers[i].g = &ground;
         workers[i].thread = i;
@@ -209,4 +234,7 @@ void run_threads(struct job *j, const struct heap_allocator *a, void *self)
         ns += workers[i].ns / j->nthreads;
     }
     job_set(j, VALUE_TIME, ns);
+    if (workers[0].nops < threads_nops(j->kind)) {
+        j->cut = workers[0].nops;
+    }
 }
