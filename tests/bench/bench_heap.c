@@ -70,21 +70,22 @@ static const struct {
     const char *name;
     const char *title;
     const char *unit;
-    unsigned digits; /* behind the point; 0: as text_of() has it */
-    bool loop;       /* the empty loop has it too */
-    bool ratio;      /* is something to compare by */
+    enum job_kind by; /* or by the works of threads, the first */
+    unsigned digits;  /* behind the point; 0: as text_of() has it */
+    bool loop;        /* the empty loop has it too */
+    bool ratio;       /* is something to compare by */
 } values[NVALUES] = {
-    [VALUE_TIME] = { "time", "Time of an operation", "ns", 0, true, true },
-    [VALUE_9999] = { "99.99 %", "Time that 99.99 % of the operations stay within", "ns", 0, true,
-                     true },
-    [VALUE_SLOWEST] = { "slowest", "The slowest operation", "ns", 0, true, true },
+    [VALUE_TIME] = { "time", "Time of an operation", "ns", JOB_SPEED, 0, true, true },
+    [VALUE_9999] = { "99.99 %", "Time that 99.99 % of the operations stay within", "ns",
+                     JOB_LATENCY, 0, true, true },
+    [VALUE_SLOWEST] = { "slowest", "The slowest operation", "ns", JOB_LATENCY, 0, true, true },
     [VALUE_FOOTPRINT] = { "footprint", "Memory taken to bytes asked for, both at their peaks",
-                          "times", 3, false, true },
+                          "times", JOB_FOOTPRINT, 3, false, true },
     [VALUE_INSIDE] = { "inside", "Of that, inside of blocks: usable bytes to bytes asked for",
-                       "times", 3, false, true },
+                       "times", JOB_FOOTPRINT, 3, false, true },
     [VALUE_FAULTS] = { "faults", "Page faults in the time measured, of 1000 operations", "faults",
-                       2, false, false },
-    [VALUE_HUGE] = { "huge", "Memory in huge pages, at the peak", "%", 0, false, false },
+                       JOB_SPEED, 2, false, false },
+    [VALUE_HUGE] = { "huge", "Memory in huge pages, at the peak", "%", JOB_SPEED, 0, false, false },
 };
 
 static struct {
@@ -145,6 +146,9 @@ static void measure(const struct peer *p, const struct work *w, enum job_kind ki
     int status;
 
     *j = (struct job){ .kind = kind, .outcome = DIED, .limit = opt.quick ? 3e7 : 2e9 };
+    if (kind == JOB_VERIFY) {
+        j->limit *= 5; /* it does more than it measures */
+    }
     snprintf(j->builtin, sizeof(j->builtin), "%s", p->a->name);
     snprintf(j->object, sizeof(j->object), "%s", p->object != NULL ? p->object : "");
     snprintf(j->preload, sizeof(j->preload), "%s", p->preload != NULL ? p->preload : "");
@@ -194,26 +198,46 @@ static const char *excluded(const struct peer *p, const struct work *w)
                                                  : NULL;
 }
 
-/* One measurement of as many values as it has. */
-static void measure_cells(unsigned work, unsigned peer, enum job_kind kind, struct job *j)
+/* Has it been too slow for this? */
+static bool was_slow(const struct cell *c, enum job_kind kind)
+{
+    bool slow = false;
+
+    for (enum value v = 0; v < NVALUES; v++) {
+        slow |= values[v].by == kind && c[v].none != NULL;
+    }
+    return slow;
+}
+
+/* Who is too slow to be verified is so for everything. */
+static void note_slow(struct cell *c, enum job_kind kind)
+{
+    for (enum value v = 0; v < NVALUES; v++) {
+        if (c[v].n == 0 && (kind == JOB_VERIFY || kind == values[v].by ||
+                            (v == VALUE_TIME && (kind == JOB_LARSON || kind == JOB_PIPE)))) {
+            c[v].none = "slow";
+        }
+    }
+}
+
+/* One measurement of as many values as it has; false if there was none. */
+static bool measure_cells(unsigned work, unsigned peer, enum job_kind kind, struct job *j)
 {
     struct peer *p = &peers[peer];
     struct work *w = &works[work];
     struct cell *c = cells[work][peer];
 
-    if (excluded(p, w) != NULL) {
-        return;
+    if (excluded(p, w) != NULL || was_slow(c, kind)) {
+        return false;
     }
     measure(p, w, kind, j);
     if (j->outcome == WRONG || j->outcome == DIED) {
         snprintf(p->broken, sizeof(p->broken), "%s (%s)", j->why, w->t.name);
-        return;
+        return false;
     }
     if (j->outcome == SLOW) {
-        for (unsigned v = 0; v < NVALUES; v++) {
-            c[v].none = c[v].n == 0 ? "slow" : c[v].none;
-        }
-        return;
+        note_slow(c, kind);
+        return false;
     }
     if (kind == JOB_FOOTPRINT && !p->a->arena) {
         j->v[VALUE_FOOTPRINT] =
@@ -225,6 +249,7 @@ static void measure_cells(unsigned work, unsigned peer, enum job_kind kind, stru
             c[v].cut = j->cut;
         }
     }
+    return true;
 }
 
 static void probe_all(struct job *j)
@@ -253,10 +278,9 @@ static void verify_all(struct job *j)
             if (is_loop(&peers[i])) {
                 continue;
             }
-            measure_cells(w, i, JOB_VERIFY, j);
-            if (j->cut != 0 && !opt.csv) {
-                printf("%s is slow: only %" PRIu64 " operations of %s were verified\n",
-                       peers[i].name, j->cut, works[w].t.name);
+            if (measure_cells(w, i, JOB_VERIFY, j) && j->cut != 0) {
+                printf("%s%s is slow: only %" PRIu64 " operations of %s were verified\n",
+                       opt.csv ? "# " : "", peers[i].name, j->cut, works[w].t.name);
             }
         }
     }
@@ -457,10 +481,10 @@ static void print_notes(void)
 
     for (unsigned w = 0; w < nworks; w++) {
         for (unsigned i = 0; i < npeers; i++) {
-            const char *none = no_figure(w, i, VALUE_TIME);
-
             print_cuts(w, i);
-            slow |= none != NULL && strcmp(none, "slow") == 0;
+            for (enum value v = 0; v < NVALUES; v++) {
+                slow |= cells[w][i][v].none != NULL;
+            }
         }
     }
     if (slow) {

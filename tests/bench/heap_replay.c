@@ -35,7 +35,7 @@
 #include "heap_bench.h"
 
 #define SLICE        1024 /* operations between two looks at the clock */
-#define PASSES       5    /* over which an operation's fastest time is taken */
+#define PASSES       3    /* over which an operation's fastest time is taken */
 #define SAMPLES      128
 #define HUGE_PAGE    UINT64_C(0x200000)
 #define PAGE         UINT64_C(4096)
