@@ -46,7 +46,7 @@ struct job {
     uint64_t peak_bytes;    /* as the trace has */
     uint64_t peak_at;
     unsigned nthreads;
-    double limit; /* ns for one pass */
+    double limit; /* ns that a pass may run */
 
     enum outcome outcome;
     double v[NVALUES];
