@@ -505,6 +505,21 @@ static void print_notes(void)
     }
 }
 
+static void print_tables(void)
+{
+    if (opt.csv) {
+        printf("trace,value,unit,allocator,median,min,ratio to %s,mark,rounds,operations\n",
+               opt.base);
+    }
+    for (enum value v = 0; v < NVALUES; v++) {
+        print_value(v);
+    }
+    if (!opt.csv) {
+        putchar('\n');
+        print_notes();
+    }
+}
+
 /* So that a shell reads it as one word. */
 static void print_word(const char *word)
 {
@@ -521,19 +536,9 @@ static void print_word(const char *word)
     putchar('\'');
 }
 
-static void print_tables(char **argv)
+/* The command that repeats all this. */
+static void print_again(char **argv)
 {
-    if (opt.csv) {
-        printf("trace,value,unit,allocator,median,min,ratio to %s,mark,rounds,operations\n",
-               opt.base);
-    }
-    for (enum value v = 0; v < NVALUES; v++) {
-        print_value(v);
-    }
-    if (!opt.csv) {
-        putchar('\n');
-        print_notes();
-    }
     printf("%sagain:", opt.csv ? "# " : "");
     for (char **arg = argv; *arg != NULL; arg++) {
         print_word(*arg);
@@ -849,12 +854,13 @@ int main(int argc, char **argv)
     verify_all(j);
     measure_speed(j);
     measure_once(j);
-    print_tables(argv);
+    print_tables();
     for (unsigned i = 0; i < npeers; i++) {
         if (peers[i].broken[0] != '\0') {
             printf("%s%s is WRONG: %s\n", opt.csv ? "# " : "", peers[i].name, peers[i].broken);
             status = 1;
         }
     }
+    print_again(argv);
     return status;
 }

@@ -78,7 +78,7 @@ void job_set(struct job *j, enum value which, double v)
 
 /* ---- what the kernel says of this process ---------------------------------------------------- */
 
-/* A file of /proc/self as text. Nothing here may allocate. */
+/* A file of /proc/self as text, empty where there is none. Nothing here may allocate. */
 static const char *read_proc(const char *path)
 {
     static char text[1 << 20];
@@ -86,13 +86,12 @@ static const char *read_proc(const char *path)
     ssize_t got;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0) {
-        fail("%s: %s", path, strerror(errno));
-    }
-    while ((got = read(fd, text + n, sizeof(text) - 1 - n)) > 0) {
+    while (fd >= 0 && (got = read(fd, text + n, sizeof(text) - 1 - n)) > 0) {
         n += (size_t)got;
     }
-    close(fd);
+    if (fd >= 0) {
+        close(fd);
+    }
     text[n] = '\0';
     return text;
 }
@@ -244,7 +243,9 @@ static bool warm_up(struct player *p)
     spent = thread_ns() - start;
     if (done == peak) {
         use_huge_pages();
-        job_set(p->job, VALUE_HUGE, 100 * rollup_bytes("\nAnonHugePages:") / anonymous_bytes());
+        if (anonymous_bytes() > 0) {
+            job_set(p->job, VALUE_HUGE, 100 * rollup_bytes("\nAnonHugePages:") / anonymous_bytes());
+        }
         start = thread_ns();
         done = play(p, peak, h->nops, p->job->limit - spent);
         spent += thread_ns() - start;
@@ -476,7 +477,9 @@ static void measure_resident(struct player *p)
             most = now > most ? now : most;
         }
     }
-    job_set(p->job, VALUE_FOOTPRINT, most);
+    if (most > 0) {
+        job_set(p->job, VALUE_FOOTPRINT, most);
+    }
     measure_inside(p, p->job->peak_bytes, p->job->peak_at);
 }
 

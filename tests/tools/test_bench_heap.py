@@ -293,7 +293,7 @@ def test_wrong_allocator_is_caught(bench, tmp_path, fault, says):
     done = run(bench, "--quick", "--csv", "--recorded", tmp_path, "--traces", "tiny,uniform-1e5",
                "--so", shared_object(tmp_path, fault), "--only", "other")
     assert done.returncode == 1, done.stdout + done.stderr
-    verdict = done.stdout.splitlines()[-1]
+    verdict = done.stdout.splitlines()[-2]
     assert verdict.startswith("# other is WRONG: ")
     assert says in verdict
     cells = [row["other"]["median"] for row in table(done.stdout).values()]
