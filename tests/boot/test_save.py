@@ -121,7 +121,6 @@ def test_two_files_each_boot(boot, image, tmp_path):
         done.returncode == 1 and "Runtime services regions: the same." in done.stdout), done.stdout
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("conf", ['run="poweroff"\n', 'save=off run="poweroff"\n',
                                   'save=perhaps run="poweroff"\n'])
 def test_off_writes_nothing(boot, image, tmp_path, conf):

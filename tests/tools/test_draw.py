@@ -25,7 +25,7 @@ MAPS = Path(os.environ.get("PLAT_MAPS", ROOT.parent / "shared/firmware/maps"))
 REAL = sorted(MAPS.glob("*.txt")) if MAPS.is_dir() else []
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # One worker for all of them: they share a browser.
-pytestmark = [pytest.mark.quick, pytest.mark.xdist_group("draw")]
+pytestmark = pytest.mark.xdist_group("draw")
 
 RUNTIME = 1 << 63
 PIXELS, TOP = 680, 16
@@ -125,6 +125,7 @@ def check_page(page):
 # ---- the page ------------------------------------------------------------------------------------
 
 
+@pytest.mark.quick
 def test_page_has_every_region_and_hole(home):
     tree = check_page((home / "one.html").read_text())
     found = rows(tree)
@@ -136,6 +137,7 @@ def test_page_has_every_region_and_hole(home):
     assert not [e for e in tree.iter(HTML + "details") if e.get("id")]
 
 
+@pytest.mark.quick
 def test_page_of_two(home):
     tree = check_page((home / "two.html").read_text())
     for letter, name in ("a", "a.log"), ("b", "b.log"):
@@ -205,6 +207,7 @@ def hostile(home):
     return path
 
 
+@pytest.mark.quick
 def test_hostile_report(hostile, home):
     page = platmap("draw", hostile)
     tree = check_page(page)
@@ -507,6 +510,7 @@ def test_no_text_on_text(browser, home, name, scheme, width):
     assert (min(light) > 200) if scheme == "light" else (max(light) < 60)
 
 
+@pytest.mark.quick
 def test_keys(browser, home):
     browser.open(home / "one.html")
     browser.js("document.querySelector('#map').focus()")
