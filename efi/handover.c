@@ -6,8 +6,8 @@
  * high RAM reaches and so how far the direct map may slide, and how large the buffer for the last
  * map must be; both and the kernel's size give the size of the arena; only an arena that is there
  * has an address, and so page tables. All of it is finished before the last map is read, because
- * from then on nothing may be allocated or printed. If that map does not fit after all, the arena
- * is given back and made again with twice the slack.
+ * from then on nothing may be allocated or printed. If that map does not fit after all, another
+ * arena is made with twice the slack, and the first one is given back.
  *
  * The arena, one block, 2 MiB aligned if firmware has such a place:
  *
