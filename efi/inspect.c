@@ -45,31 +45,15 @@ static bool capture_make(struct inspect *in, struct inspect_capture *c,
     return true;
 }
 
-/* Lint it, and make it the newest of the report. */
-static void capture_show(struct inspect *in, const struct inspect_capture *c, uint32_t when)
+/* Make it, which lint was run over, the newest of the report. */
+static void capture_show(struct inspect *in, const struct inspect_capture *c, enum report_when when)
 {
     struct report *r = &in->report;
-    struct report_capture *to = &r->captures[when == REPORT_START ? 0 : 1];
+    uint32_t i = when == REPORT_START ? 0 : 1;
 
-    *to = (struct report_capture){
-        .known = REPORT_CAPTURE_REGIONS | REPORT_CAPTURE_TOTALS,
-        .when = when,
-        .is_verbatim = true,
-        .is_whole = true,
-        .has_virtual = true,
-        .attr_known = UINT64_MAX,
-        .origin = "GetMemoryMap()",
-        .raw = c->map.raw,
-        .regions = c->map.regions,
-        .nregions = c->map.nregions,
-    };
-    mapsum_make(&to->totals, &c->map);
-    r->ncaptures = when == REPORT_START ? 1 : 2;
-    r->known |= REPORT_HAS_FINDINGS;
-    r->findings_when = when;
-    r->findings = c->lint.findings;
-    r->nfindings = c->lint.n;
-    r->lost_findings = c->lint.lost > UINT32_MAX ? UINT32_MAX : (uint32_t)c->lint.lost;
+    r->captures[i] = report_capture_of(&c->map, when);
+    r->ncaptures = i + 1;
+    report_set_findings(r, when, &c->lint);
     in->map = c->map;
     in->lint = c->lint;
 }

@@ -70,11 +70,6 @@ static bool main_rdrand(uint64_t *v)
     return ok;
 }
 
-static void main_cpuid(uint32_t leaf, uint32_t r[4])
-{
-    __asm__ volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(0));
-}
-
 /* ---- the services of firmware.h -------------------------------------------------------------- */
 
 static fw_status_t main_alloc_pages(uint64_t npages, uint64_t max, uint64_t *pa)
@@ -311,18 +306,18 @@ static void main_look_at_cpu(struct machine *m)
     uint32_t r[4], basic, extended;
     uint64_t cr4;
 
-    main_cpuid(0, r);
+    m->facts->cpuid(0, 0, r);
     basic = r[0];
-    main_cpuid(0x80000000, r);
+    m->facts->cpuid(0x80000000, 0, r);
     extended = r[0];
-    main_cpuid(1, r);
+    m->facts->cpuid(1, 0, r);
     m->has_rdrand = (r[2] & CPUID1_ECX_RDRAND) != 0;
     if (basic >= 7) {
-        main_cpuid(7, r);
+        m->facts->cpuid(7, 0, r);
         m->has_la57 = (r[2] & CPUID7_ECX_LA57) != 0;
     }
     if (extended >= 0x80000001) {
-        main_cpuid(0x80000001, r);
+        m->facts->cpuid(0x80000001, 0, r);
         m->has_nx = (r[3] & CPUID81_EDX_NX) != 0;
     }
     __asm__ volatile("movq %%cr4, %0" : "=r"(cr4));
@@ -330,11 +325,13 @@ static void main_look_at_cpu(struct machine *m)
 }
 
 /* The configuration table with this GUID, or 0. */
-static uint64_t main_find_table(const EFI_GUID *guid)
+static uint64_t main_find_table(const struct machine *m, const EFI_GUID *guid)
 {
-    for (UINTN i = 0; st->ConfigurationTable != NULL && i < st->NumberOfTableEntries; i++) {
-        if (memcmp(&st->ConfigurationTable[i].VendorGuid, guid, sizeof(*guid)) == 0) {
-            return (uintptr_t)st->ConfigurationTable[i].VendorTable;
+    struct report_table t;
+
+    for (uint32_t i = 0; m->facts->table(i, &t); i++) {
+        if (memcmp(t.guid, guid, sizeof(t.guid)) == 0) {
+            return t.address;
         }
     }
     return 0;
@@ -346,15 +343,15 @@ static void main_look_at_tables(struct machine *m)
     uint8_t on = 0;
 
     m->system_table = (uintptr_t)st;
-    m->rsdp = main_find_table(&acpi20_guid);
+    m->rsdp = main_find_table(m, &acpi20_guid);
     if (m->rsdp == 0) {
-        m->rsdp = main_find_table(&acpi10_guid);
+        m->rsdp = main_find_table(m, &acpi10_guid);
     }
-    m->smbios = main_find_table(&smbios3_guid);
+    m->smbios = main_find_table(m, &smbios3_guid);
     if (m->smbios == 0) {
-        m->smbios = main_find_table(&smbios_guid);
+        m->smbios = main_find_table(m, &smbios_guid);
     }
-    m->memory_attributes = main_find_table(&memory_attributes_guid);
+    m->memory_attributes = main_find_table(m, &memory_attributes_guid);
     m->firmware_revision = st->FirmwareRevision;
     m->uefi_revision = st->Hdr.Revision;
     m->firmware_vendor = st->FirmwareVendor;

@@ -76,16 +76,6 @@ static unsigned char buffer[BUFFER_BYTES];
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
-static size_t length(const char *s)
-{
-    size_t n = 0;
-
-    while (s[n] != '\0') {
-        n++;
-    }
-    return n;
-}
-
 static char lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
@@ -109,8 +99,8 @@ static bool is_same(const char *s, const char *text, size_t n)
 
 static bool ends_in(const char *s, const char *ending)
 {
-    size_t n = length(s);
-    size_t m = length(ending);
+    size_t n = mm_length(s);
+    size_t m = mm_length(ending);
 
     return n >= m && is_same(s + n - m, ending, m);
 }
@@ -221,10 +211,10 @@ static void make_prefix(char name[SAVE_NAME_CHARS], const struct report *r)
 /* The number of a file that is called `prefix`, a number, and whatever ending; 0 if it is not. */
 static uint32_t number_of(const char *name, const char *prefix)
 {
-    size_t n = length(prefix);
+    size_t n = mm_length(prefix);
     uint32_t v = 0;
 
-    if (length(name) <= n || !is_same(name, prefix, n)) {
+    if (mm_length(name) <= n || !is_same(name, prefix, n)) {
         return 0;
     }
     for (; is_digit(name[n]); n++) {
@@ -486,7 +476,7 @@ static bool find_name(struct save *s)
         return fail_with(s, FW_ACCESS_DENIED, "there is no number left for a name of today",
                          "remove reports from " SAVE_DIRECTORY);
     }
-    to = mm_text_sink(&text, prefix + length(prefix), SAVE_NAME_CHARS - length(prefix));
+    to = mm_text_sink(&text, prefix + mm_length(prefix), SAVE_NAME_CHARS - mm_length(prefix));
     mm_put_u64(&to, highest + 1, 0);
     return true;
 }
@@ -724,7 +714,7 @@ void save_report(const struct fw *fw, const struct report *(*compose)(void *ctx)
 /* A name that a report may have, in the directory and in a path. macOS puts ._x beside each x. */
 static bool is_report_name(const char *name)
 {
-    if (name[0] == '.' || length(name) >= SAVE_NAME_CHARS || !ends_in(name, JSON_ENDING)) {
+    if (name[0] == '.' || mm_length(name) >= SAVE_NAME_CHARS || !ends_in(name, JSON_ENDING)) {
         return false;
     }
     for (; *name != '\0'; name++) {

@@ -52,25 +52,11 @@ static bool add_map(struct survey *s, enum report_when when, enum held where, st
 {
     uint64_t ndescs = raw->stride != 0 ? raw->nbytes / raw->stride : 0;
     uint64_t nbytes = memmap_storage_bytes(ndescs);
-    struct report_capture *c = &s->report.captures[s->report.ncaptures];
 
     if (hold(s, where, nbytes) == NULL || memmap_build(m, raw, s->held[where], nbytes) != MM_OK) {
         return false;
     }
-    *c = (struct report_capture){
-        .known = REPORT_CAPTURE_REGIONS | REPORT_CAPTURE_TOTALS,
-        .when = when,
-        .is_verbatim = true,
-        .is_whole = true,
-        .has_virtual = true,
-        .attr_known = UINT64_MAX,
-        .origin = "GetMemoryMap()",
-        .raw = *raw,
-        .regions = m->regions,
-        .nregions = m->nregions,
-    };
-    mapsum_make(&c->totals, m);
-    s->report.ncaptures++;
+    s->report.captures[s->report.ncaptures++] = report_capture_of(m, when);
     return true;
 }
 
@@ -84,8 +70,7 @@ static bool add_maps(struct survey *s, const struct plat_boot *boot)
     };
 
     s->report.ncaptures = 0; /* the stub's report has none */
-    s->has_start = boot->start_map_bytes != 0;
-    return (!s->has_start || add_map(s, REPORT_START, HELD_START, &s->start, &start)) &&
+    return add_map(s, REPORT_START, HELD_START, &s->start, &start) &&
            add_map(s, REPORT_FINAL, HELD_FINAL, &s->final, &vm_map.raw);
 }
 
@@ -164,11 +149,7 @@ static bool run_lint(struct survey *s, const struct plat_boot *boot)
     s->lint.max = (uint32_t)room;
     maplint_run(&s->lint, &s->final, &facts);
 
-    r->known |= REPORT_HAS_FINDINGS;
-    r->findings_when = REPORT_FINAL;
-    r->findings = s->lint.findings;
-    r->nfindings = s->lint.n;
-    r->lost_findings = (uint32_t)mm_min(s->lint.lost, (uint64_t)UINT32_MAX);
+    report_set_findings(r, REPORT_FINAL, &s->lint);
     return true;
 }
 

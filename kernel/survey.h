@@ -15,12 +15,11 @@
 #include "mm/report.h"
 
 struct survey {
-    /* Complete: captures START (if the stub took it), FINAL, KERNEL, and the findings on FINAL.
+    /* Complete: captures START, FINAL, KERNEL, and the findings on FINAL.
      * Without the stub's part of it, the machine is missing. */
     struct report report;
 
-    /* Normalised, without claims. `start` is empty if `has_start` is not set. */
-    bool has_start;
+    /* Normalised, without claims. */
     struct memmap start;
     struct memmap final;
     struct maplint_result lint; /* of `final` */

@@ -283,6 +283,16 @@ struct report {
 const struct report_capture *report_capture_at(const struct report *r, enum report_when when);
 
 /*
+ * The capture of a map that GetMemoryMap() gave at `when`, of which `m` was made: verbatim, with
+ * its regions and totals. Points to what `m` does. O(regions).
+ */
+struct report_capture report_capture_of(const struct memmap *m, enum report_when when);
+
+/* Make the findings of `lint`, over the capture taken at `when`, those of `r`. */
+void report_set_findings(struct report *r, enum report_when when,
+                         const struct maplint_result *lint);
+
+/*
  * Write `r` as a JSON document, ended by a line feed. What firmware said may be anything: a time
  * that is none is written as null, all else as it is. What this header enumerates must be in its
  * range. Cost: O(what is written).

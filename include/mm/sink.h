@@ -23,6 +23,9 @@ struct mm_sink {
 /* `n` bytes, none of them looked at. */
 void mm_put(const struct mm_sink *to, const char *s, size_t n);
 
+/* How long a text that ends in a NUL is, without it. O(that). */
+size_t mm_length(const char *s);
+
 /* A text that ends in a NUL; one character; a character `n` times. */
 void mm_put_str(const struct mm_sink *to, const char *s);
 void mm_put_char(const struct mm_sink *to, char c);

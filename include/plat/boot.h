@@ -128,7 +128,7 @@ struct plat_boot {
     uint64_t tsc_start; /* time-stamp counter as the stub began */
     uint64_t tsc_exit;  /* as ExitBootServices returned */
 
-    /* The map as the stub found it when it started, verbatim; start_map_bytes 0: not known. */
+    /* The map as the stub found it when it started, verbatim. */
     uint64_t start_map;
     uint64_t start_map_bytes;
     uint64_t start_map_stride;

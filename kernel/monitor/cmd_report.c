@@ -105,13 +105,9 @@ static int show_differences(const struct args *a, const struct survey *s)
     struct printer p;
     int status = 1;
 
-    if ((!s->has_start || compare(&exit)) && compare(&kernel)) {
+    if (compare(&exit) && compare(&kernel)) {
         printer_begin(&p, PRINTER_EVERYWHERE);
-        if (s->has_start) {
-            put_comparison(&p.sink, &exit);
-        } else {
-            mm_put_str(&p.sink, "The map that the stub began with was not kept.\n");
-        }
+        put_comparison(&p.sink, &exit);
         mm_put_char(&p.sink, '\n');
         put_comparison(&p.sink, &kernel);
         status = printer_end(&p) ? 0 : 1;

@@ -32,16 +32,6 @@ enum expect {
 
 #define INDENT 2
 
-static size_t length(const char *s)
-{
-    size_t n = 0;
-
-    while (s[n] != '\0') {
-        n++;
-    }
-    return n;
-}
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -278,7 +268,7 @@ void json_key(struct json_writer *w, const char *key)
 {
     MM_ASSERT(w->depth > 0 && !in_array(w) && !w->is_after_key);
     separate(w);
-    put_quoted(w, key, length(key));
+    put_quoted(w, key, mm_length(key));
     mm_put_char(w->to, ':');
     if (w->style == JSON_PRETTY) {
         mm_put_char(w->to, ' ');
@@ -291,7 +281,7 @@ void json_put_text(struct json_writer *w, const char *s)
     if (s == NULL) {
         json_put_null(w);
     } else {
-        json_put_bytes(w, s, length(s));
+        json_put_bytes(w, s, mm_length(s));
     }
 }
 
@@ -676,7 +666,7 @@ static enum json_token read_word(struct json_reader *r, const char *word, enum j
             return fail(r, r->next, "no value; texts go in quotes");
         }
     }
-    r->next += length(word);
+    r->next += mm_length(word);
     value_done(r);
     return token;
 }
@@ -792,7 +782,7 @@ bool json_skip(struct json_reader *r)
 
 bool json_is(const struct json_reader *r, const char *text)
 {
-    size_t n = length(text);
+    size_t n = mm_length(text);
 
     MM_ASSERT(r->now == JSON_KEY || r->now == JSON_TEXT);
     if (r->is_plain) {

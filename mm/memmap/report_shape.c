@@ -551,3 +551,31 @@ const struct report_capture *report_capture_at(const struct report *r, enum repo
     }
     return NULL;
 }
+
+struct report_capture report_capture_of(const struct memmap *m, enum report_when when)
+{
+    struct report_capture c = {
+        .known = REPORT_CAPTURE_REGIONS | REPORT_CAPTURE_TOTALS,
+        .when = when,
+        .is_verbatim = true,
+        .is_whole = true,
+        .has_virtual = true,
+        .attr_known = UINT64_MAX,
+        .origin = "GetMemoryMap()",
+        .raw = m->raw,
+        .regions = m->regions,
+        .nregions = m->nregions,
+    };
+
+    mapsum_make(&c.totals, m);
+    return c;
+}
+
+void report_set_findings(struct report *r, enum report_when when, const struct maplint_result *lint)
+{
+    r->known |= REPORT_HAS_FINDINGS;
+    r->findings_when = when;
+    r->findings = lint->findings;
+    r->nfindings = lint->n;
+    r->lost_findings = (uint32_t)mm_min(lint->lost, (uint64_t)UINT32_MAX);
+}

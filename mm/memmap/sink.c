@@ -9,7 +9,7 @@
 /* Digits of 2^64 - 1, the longest in base 10. */
 #define DIGITS_MAX 20
 
-static size_t length(const char *s)
+size_t mm_length(const char *s)
 {
     size_t n = 0;
 
@@ -40,7 +40,7 @@ void mm_put(const struct mm_sink *to, const char *s, size_t n)
 
 void mm_put_str(const struct mm_sink *to, const char *s)
 {
-    mm_put(to, s, length(s));
+    mm_put(to, s, mm_length(s));
 }
 
 void mm_put_char(const struct mm_sink *to, char c)
@@ -63,7 +63,7 @@ void mm_put_fill(const struct mm_sink *to, char c, size_t n)
 
 void mm_put_left(const struct mm_sink *to, const char *s, size_t width)
 {
-    size_t n = length(s);
+    size_t n = mm_length(s);
 
     mm_put(to, s, n);
     mm_put_fill(to, ' ', width > n ? width - n : 0);

@@ -174,11 +174,7 @@ static bool put_report_by(const struct mm_sink *to, const struct input *in,
 
     if (in->found.format != MAPFILE_REPORT) {
         lint = input_lint(in);
-        r.known |= REPORT_HAS_FINDINGS;
-        r.findings_when = REPORT_FILE;
-        r.findings = lint.findings;
-        r.nfindings = lint.n;
-        r.lost_findings = lint.lost < UINT32_MAX ? (uint32_t)lint.lost : UINT32_MAX;
+        report_set_findings(&r, REPORT_FILE, &lint);
     }
     put(to, &r);
     free(lint.findings);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "mm/memmap.h"
+#include "plain_kind.h"
 
 #define MAX_DESCS  512
 #define MAX_OPS    255
@@ -103,26 +104,6 @@ static void lay(uint64_t base, uint64_t end, int kind, uint32_t desc)
         }
     }
 }
-
-/* The kinds restated: type 0..15, cacheable and nothing else. */
-static const int plain_kind[16] = {
-    MEMMAP_RESERVED,
-    MEMMAP_FREE_AFTER_EXIT,
-    MEMMAP_FREE_AFTER_EXIT,
-    MEMMAP_FREE_AFTER_EXIT,
-    MEMMAP_FREE_AFTER_EXIT,
-    MEMMAP_RUNTIME_CODE,
-    MEMMAP_RUNTIME_DATA,
-    MEMMAP_FREE,
-    MEMMAP_BAD,
-    MEMMAP_FREE_AFTER_ACPI,
-    MEMMAP_ACPI_NVS,
-    MEMMAP_MMIO,
-    MEMMAP_MMIO,
-    MEMMAP_RUNTIME_CODE,
-    MEMMAP_PERSISTENT,
-    MEMMAP_UNACCEPTED,
-};
 
 static int kind_of(const struct efi_memory_descriptor *d)
 {

@@ -13,6 +13,7 @@
 
 #include "host_port.h"
 #include "mm/memmap.h"
+#include "plain_kind.h"
 
 #define PAGE  UINT64_C(4096)
 #define WB    UINT64_C(0xf) /* UC, WC, WT, WB: what most firmware says of RAM */
@@ -143,26 +144,6 @@ static void assert_region(const struct memmap *m, uint32_t i, uint64_t base, uin
 struct model {
     int kind[MODEL_PAGES];      /* -1: in no region */
     uint32_t desc[MODEL_PAGES]; /* NONE: a claim */
-};
-
-/* The kinds restated: type 0..15, with WB and nothing else. */
-static const int plain_kind[16] = {
-    MEMMAP_RESERVED,
-    MEMMAP_FREE_AFTER_EXIT,
-    MEMMAP_FREE_AFTER_EXIT,
-    MEMMAP_FREE_AFTER_EXIT,
-    MEMMAP_FREE_AFTER_EXIT,
-    MEMMAP_RUNTIME_CODE,
-    MEMMAP_RUNTIME_DATA,
-    MEMMAP_FREE,
-    MEMMAP_BAD,
-    MEMMAP_FREE_AFTER_ACPI,
-    MEMMAP_ACPI_NVS,
-    MEMMAP_MMIO,
-    MEMMAP_MMIO,
-    MEMMAP_RUNTIME_CODE,
-    MEMMAP_PERSISTENT,
-    MEMMAP_UNACCEPTED,
 };
 
 static int model_kind(const struct desc *d)
