@@ -18,7 +18,7 @@
 /* Lowest rank is taken first (outermost). */
 enum mm_rank {
     MM_RANK_VMALLOC, /* the list of virtual ranges */
-    MM_RANK_HEAP,    /* one first-fit heap */
+    MM_RANK_HEAP,    /* kmalloc */
     MM_RANK_PAGING,  /* one set of page tables */
     MM_RANK_PMM,     /* one frame pool */
     MM_RANK_LOG,     /* the kernel's log ring and consoles */

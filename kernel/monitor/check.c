@@ -43,7 +43,7 @@ static const char *check_runtime(void)
 
 static const char *check_heap(void)
 {
-    return heap_ff_check(kmalloc_heap());
+    return kmalloc_check();
 }
 
 const struct check checks[CHECK_COUNT] = {

@@ -36,7 +36,7 @@ struct listing {
     uint64_t shown;
 };
 
-static bool show_block(void *ctx, const struct heap_ff_view *b)
+static bool show_block(void *ctx, const struct kmalloc_view *b)
 {
     struct listing *l = ctx;
     char size[FMT_BYTES_MAX];
@@ -71,14 +71,14 @@ static int cmd_heap(int argc, char **argv)
 {
     char arenas[FMT_BYTES_MAX], used[FMT_BYTES_MAX], unused[FMT_BYTES_MAX], largest[FMT_BYTES_MAX];
     struct listing blocks = { .shown = 0 }, ranges = { .shown = 0 };
-    struct heap_ff_stats s;
+    struct kmalloc_stats s;
     struct args a;
     size_t split;
 
     if (!args_parse(&a, argc, argv, "b", 0, 0)) {
         return 1;
     }
-    heap_ff_get_stats(kmalloc_heap(), &s);
+    kmalloc_get_stats(&s);
     split = s.free_bytes > s.largest_free ? s.free_bytes - s.largest_free : 0;
     kprintf("kmalloc: %zu arena%s, %s\n  used %10s in %zu blocks, headers included\n"
             "  free %10s in %zu blocks, the largest %s\n",
@@ -91,7 +91,7 @@ static int cmd_heap(int argc, char **argv)
     blocks.used_too = args_has(&a, 'b');
     kprintf(STYLE_HEAD "%-18s %14s %10s" STYLE_OFF "\n",
             blocks.used_too ? "all blocks" : "free blocks", "bytes", "size");
-    heap_ff_for_each(kmalloc_heap(), show_block, &blocks);
+    kmalloc_for_each(show_block, &blocks);
     if (blocks.shown == 0) {
         kputs("  none\n");
     }

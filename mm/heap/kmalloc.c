@@ -19,6 +19,9 @@
  */
 #include "mm/kmalloc.h"
 
+#include "mm/heap_list.h"
+#include "mm/lock.h"
+
 #define STEP_MIN 64u   /* frames: 256 KiB */
 #define STEP_MAX 1024u /* frames: 4 MiB */
 
@@ -28,13 +31,15 @@ struct run {
     uint64_t nframes;
 };
 
-_Static_assert(sizeof(struct run) % HEAP_FF_ALIGN == 0, "the arena behind it is aligned");
+_Static_assert(KMALLOC_ALIGN == HEAP_LIST_ALIGN, "the heap's alignment is ours");
+_Static_assert(sizeof(struct run) % HEAP_LIST_ALIGN == 0, "the arena behind it is aligned");
 
-/* Locking: (l) the heap's lock, with which the backing is called   (const) set by kmalloc_init */
+/* Locking: (l) the lock, with which heap and backing are called   (const) set by kmalloc_init */
 static struct {
-    struct heap_ff heap;
-    struct pmm *pmm;   /* (const) */
-    struct run *spare; /* (l) the run that is kept, or NULL */
+    struct mm_lock lock;
+    struct heap_list heap; /* (l) */
+    struct pmm *pmm;       /* (const) */
+    struct run *spare;     /* (l) the run that is kept, or NULL */
 } km;
 
 /* Frames to fetch at once, now. */
@@ -74,12 +79,13 @@ static struct run *run_get(uint64_t need)
     return run;
 }
 
-static void *backing_get(void *ctx, size_t nbytes, size_t *got)
+static void *backing_get(void *ctx, size_t nbytes, size_t align, size_t *got)
 {
     uint64_t room = mm_align_up(nbytes + sizeof(struct run), MM_PAGE_SIZE);
     struct run *run = run_get(room >> MM_PAGE_SHIFT);
 
     (void)ctx;
+    MM_ASSERT(align <= sizeof(struct run)); /* where the arena begins in its first frame */
     if (run == NULL) {
         return NULL;
     }
@@ -118,39 +124,109 @@ static void backing_put(void *ctx, void *base, size_t nbytes)
 
 void kmalloc_init(struct pmm *p)
 {
-    const struct mm_backing backing = { .get = backing_get, .put = backing_put };
+    const struct mm_backing backing = {
+        .name = "pmm", .grain = KMALLOC_ALIGN, .get = backing_get, .put = backing_put
+    };
 
-    heap_ff_init(&km.heap, &backing);
+    km.lock = (struct mm_lock)MM_LOCK_INIT(MM_RANK_HEAP);
+    heap_list_init(&km.heap, &backing);
     km.pmm = p;
     km.spare = NULL;
 }
 
 void *kmalloc(size_t nbytes)
 {
-    return heap_ff_alloc(&km.heap, nbytes);
+    uint64_t irq = mm_lock(&km.lock);
+    void *ptr = heap_list_alloc(&km.heap, nbytes);
+
+    mm_unlock(&km.lock, irq);
+    return ptr;
 }
 
 void *kmalloc_aligned(size_t nbytes, size_t align)
 {
-    return heap_ff_alloc_aligned(&km.heap, nbytes, align);
+    uint64_t irq = mm_lock(&km.lock);
+    void *ptr = heap_list_alloc_aligned(&km.heap, nbytes, align);
+
+    mm_unlock(&km.lock, irq);
+    return ptr;
 }
 
+/* Cleared without the lock: interrupts need not wait for it. */
 void *kzalloc(size_t count, size_t nbytes)
 {
-    return heap_ff_alloc_zeroed(&km.heap, count, nbytes);
+    size_t total;
+    void *ptr;
+
+    if (__builtin_mul_overflow(count, nbytes, &total)) {
+        return NULL;
+    }
+    ptr = kmalloc(total);
+    if (ptr != NULL) {
+        __builtin_memset(ptr, 0, total);
+    }
+    return ptr;
 }
 
 void *krealloc(void *ptr, size_t nbytes)
 {
-    return heap_ff_realloc(&km.heap, ptr, nbytes);
+    uint64_t irq = mm_lock(&km.lock);
+    void *now = heap_list_realloc(&km.heap, ptr, nbytes);
+
+    mm_unlock(&km.lock, irq);
+    return now;
 }
 
 void kfree(void *ptr)
 {
-    heap_ff_free(&km.heap, ptr);
+    uint64_t irq = mm_lock(&km.lock);
+
+    heap_list_free(&km.heap, ptr);
+    mm_unlock(&km.lock, irq);
 }
 
-struct heap_ff *kmalloc_heap(void)
+void kmalloc_get_stats(struct kmalloc_stats *s)
 {
-    return &km.heap;
+    struct heap_list_stats h;
+    uint64_t irq = mm_lock(&km.lock);
+
+    heap_list_get_stats(&km.heap, &h);
+    mm_unlock(&km.lock, irq);
+    *s = (struct kmalloc_stats){ .arena_bytes = h.arena_bytes,
+                                 .used_bytes = h.used_bytes,
+                                 .free_bytes = h.free_bytes,
+                                 .largest_free = h.largest_free,
+                                 .nused = h.nused,
+                                 .nfree = h.nfree,
+                                 .narenas = h.narenas };
+}
+
+struct viewer {
+    bool (*fn)(void *ctx, const struct kmalloc_view *b);
+    void *ctx;
+};
+
+static bool show(void *ctx, const struct heap_list_view *b)
+{
+    const struct viewer *v = ctx;
+
+    return v->fn(v->ctx, &(struct kmalloc_view){ b->ptr, b->nbytes, b->used, b->first_in_arena });
+}
+
+void kmalloc_for_each(bool (*fn)(void *ctx, const struct kmalloc_view *b), void *ctx)
+{
+    struct viewer v = { fn, ctx };
+    uint64_t irq = mm_lock(&km.lock);
+
+    heap_list_for_each(&km.heap, show, &v);
+    mm_unlock(&km.lock, irq);
+}
+
+const char *kmalloc_check(void)
+{
+    uint64_t irq = mm_lock(&km.lock);
+    const char *broken = heap_list_check(&km.heap);
+
+    mm_unlock(&km.lock, irq);
+    return broken;
 }

@@ -634,7 +634,7 @@ static void verify(struct player *p)
 
 static const struct heap_allocator *find(struct job *j)
 {
-    static const struct heap_allocator *const builtin[] = { &heap_loop, &heap_libc, &heap_ff };
+    static const struct heap_allocator *const builtin[] = { &heap_loop, &heap_libc, &heap_list };
     void *object;
 
     for (unsigned i = 0; j->object[0] == '\0'; i++) {

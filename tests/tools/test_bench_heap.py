@@ -236,17 +236,17 @@ def test_table_is_complete(bench, tmp_path):
     ops = [(ALLOC, 0, 0, 100), (ALIGNED, 12, 1, 5000), (REALLOC, 0, 0, 300000), (FREE, 0, 1, 0)]
     (tmp_path / "tiny.trace").write_bytes(make_trace(ops))
     done = run(bench, "--quick", "--csv", "--recorded", tmp_path, "--base", "other",
-               "--so", shared_object(tmp_path), "--only", "loop,ff,glibc,other")
+               "--so", shared_object(tmp_path), "--only", "loop,list,glibc,other")
     assert done.returncode == 0, done.stdout + done.stderr
     rows = table(done.stdout)
     traces = ["tiny", *(f"{name}-small" for name, _, _ in TRACES)]
     assert set(rows) == {(t, v) for t in traces for v in VALUES} | {(t, "time") for t in THREADED}
     for (trace, value), cells in rows.items():
-        assert list(cells) == ["loop", "ff", "glibc", "other"]
+        assert list(cells) == ["loop", "list", "glibc", "other"]
         for name, cell in cells.items():
             where = f"{trace}, {value}, {name}: {cell}"
             if name == "loop" and (value not in LOOP_VALUES or trace in THREADED) or \
-                    name == "other" and trace in THREADED and trace != "larson-1" or \
+                    name in ("list", "other") and trace in THREADED and trace != "larson-1" or \
                     value == "faults" and cell["rounds"] == "0":
                 assert cell["median"] == "-", where
                 continue
@@ -453,9 +453,9 @@ def test_recorder(build, bench, program, tmp_path):
               (ALIGNED, 12, 40960), (ALLOC, 0, 1)]
     assert [(k, a, n) for k, a, _, n in last[at:]] == wanted
 
-    done = run(bench, "--quick", "--csv", "--recorded", tmp_path, "--traces", "mine", "--only", "ff,glibc")
+    done = run(bench, "--quick", "--csv", "--recorded", tmp_path, "--traces", "mine", "--only", "list,glibc")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert float(table(done.stdout)["mine", "time"]["ff"]["median"]) > 0
+    assert float(table(done.stdout)["mine", "time"]["list"]["median"]) > 0
 
 
 def test_recorder_of_a_known_program(build, bench, tmp_path):

@@ -6,6 +6,8 @@
  */
 #include "heap_fixture.h"
 
+#include <pthread.h>
+
 #define RUN_OVERHEAD   (16u + 64u)
 #define BLOCK_OVERHEAD 16u
 
@@ -16,15 +18,15 @@ static uint64_t frames_used(uint64_t of)
 
 static size_t arenas(void)
 {
-    struct heap_ff_stats s;
+    struct kmalloc_stats s;
 
-    heap_ff_get_stats(kmalloc_heap(), &s);
+    kmalloc_get_stats(&s);
     return s.narenas;
 }
 
 static void assert_all_sound(void)
 {
-    assert_sound(heap_ff_check(kmalloc_heap()));
+    assert_sound(kmalloc_check());
     assert_sound(pmm_check(pool));
 }
 
@@ -306,7 +308,7 @@ static void random_operations_lose_nothing(void **state)
                 memset(ptr, live[i].fill, nbytes);
             }
         }
-        assert_sound(heap_ff_check(kmalloc_heap()));
+        assert_sound(kmalloc_check());
         if (op % 64 == 0) {
             assert_sound(pmm_check(pool));
         }
@@ -317,6 +319,56 @@ static void random_operations_lose_nothing(void **state)
     assert_int_equal(arenas(), 0);
     assert_true(frames_used(2048) <= 64);
     assert_all_sound();
+}
+
+/* A processor at work on blocks of its own; `arg` is its number. */
+static void *hammer(void *arg)
+{
+    unsigned cpu = (unsigned)(uintptr_t)arg;
+    struct host_rng rng = { 100 + 50 * cpu };
+    unsigned char *ptr[16] = { NULL };
+
+    host_set_cpu(cpu);
+    for (unsigned i = 0; i < 20000; i++) {
+        size_t k = host_rng_below(&rng, MM_COUNTOF(ptr));
+        size_t nbytes = 1 + host_rng_below(&rng, host_rng_below(&rng, 50) == 0 ? 300000 : 300);
+        unsigned char fill = (unsigned char)(cpu * MM_COUNTOF(ptr) + k);
+        unsigned char *now;
+
+        if (ptr[k] != NULL && ptr[k][0] != fill) {
+            return "another thread wrote to a block";
+        }
+        if (host_rng_below(&rng, 3) == 0) {
+            kfree(ptr[k]);
+            ptr[k] = NULL;
+        } else if ((now = krealloc(ptr[k], nbytes)) != NULL) {
+            memset(now, fill, nbytes);
+            ptr[k] = now;
+        }
+    }
+    for (size_t k = 0; k < MM_COUNTOF(ptr); k++) {
+        kfree(ptr[k]);
+    }
+    return NULL;
+}
+
+static void processors_share_the_heap(void **state)
+{
+    pthread_t thread[2];
+
+    (void)state;
+    pool_make(1024);
+    for (uintptr_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&thread[i], NULL, hammer, (void *)i), 0);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        void *complaint;
+
+        pthread_join(thread[i], &complaint);
+        assert_null(complaint);
+    }
+    assert_all_sound();
+    assert_int_equal(arenas(), 0);
 }
 
 static void stops_on_damage(void **state)
@@ -364,6 +416,7 @@ int main(void)
         cmocka_unit_test(aligned_zeroed_resized),
         cmocka_unit_test(out_of_memory_with_every_pool),
         cmocka_unit_test(random_operations_lose_nothing),
+        cmocka_unit_test(processors_share_the_heap),
         cmocka_unit_test(stops_on_damage),
     };
 

@@ -62,7 +62,7 @@ static void assert_all_sound(void)
     assert_sound(vmalloc_check());
     assert_sound(pt_check(&table));
     assert_sound(pmm_check(pool));
-    assert_sound(heap_ff_check(kmalloc_heap()));
+    assert_sound(kmalloc_check());
 }
 
 static struct pt_walk walk(uint64_t va)
@@ -722,7 +722,7 @@ struct search {
     struct node *found;
 };
 
-static bool is_node(void *ctx, const struct heap_ff_view *v)
+static bool is_node(void *ctx, const struct kmalloc_view *v)
 {
     struct search *s = ctx;
     struct node *n = (struct node *)(uintptr_t)v->ptr;
@@ -737,7 +737,7 @@ static struct node *node_of(uint64_t page)
 {
     struct search s = { .va = WINDOW + page * PAGE };
 
-    heap_ff_for_each(kmalloc_heap(), is_node, &s);
+    kmalloc_for_each(is_node, &s);
     assert_non_null(s.found);
     return s.found;
 }

@@ -1,5 +1,5 @@
 /*
- * ff.c - first fit in address order, over a linked list: the textbook, with its guard rails.
+ * list.c - first fit in address order, over a linked list: the textbook, with its guard rails.
  *
  * An arena is a header, blocks that touch each other, and an end mark:
  *
@@ -29,7 +29,7 @@
  * The check of an address against the arenas is O(arenas): a foreign pointer may point at nothing
  * that can be read, so the seal alone can't decide.
  *
- * Invariants (heap_ff_check tests each):
+ * Invariants (heap_list_check tests each):
  *  H1  arenas are sealed, rise in address, and do not overlap
  *  H2  the blocks of an arena follow each other without a hole up to its end mark; each has at
  *      least 32 bytes, a multiple of 16
@@ -40,7 +40,9 @@
  *  H7  arena_bytes, used_bytes and nused say what there is
  *  H8  no arena of the backing is empty
  */
-#include "mm/heap_ff.h"
+#include "mm/heap_list.h"
+
+#include "mm/port.h"
 
 #define SEAL_COOKIE UINT64_C(0x6c6f742e706c6174) /* any constant: zeros must not look sealed */
 #define SEAL_FACTOR UINT64_C(0x9e3779b97f4a7c15) /* odd, bits well mixed: 2^64 / golden ratio */
@@ -49,7 +51,7 @@
 #define FIELD_BITS 48
 #define FIELD_MASK ((UINT64_C(1) << FIELD_BITS) - 1)
 #define STATE_MASK UINT64_C(3)
-#define BYTES_MASK (FIELD_MASK & ~(uint64_t)(HEAP_FF_ALIGN - 1))
+#define BYTES_MASK (FIELD_MASK & ~(uint64_t)(HEAP_LIST_ALIGN - 1))
 #define ARENA_MAX  (UINT64_C(1) << 47) /* sizes of blocks stay well inside FIELD_MASK */
 
 enum block_state {
@@ -58,31 +60,31 @@ enum block_state {
     BLOCK_DEAD = 3, /* no block any more: swallowed by the one below */
 };
 
-struct heap_ff_block {
+struct heap_list_block {
     uint64_t size;  /* bytes with the head, state in bits 1:0, upper half of the seal in 63:48 */
     uint64_t below; /* bytes of the block below or 0, lower half of the seal in 63:48 */
-    struct heap_ff_block *next; /* FREE only, as is `prev`: the payload starts here */
-    struct heap_ff_block *prev;
+    struct heap_list_block *next; /* FREE only, as is `prev`: the payload starts here */
+    struct heap_list_block *prev;
 };
 
-#define HEAD_BYTES offsetof(struct heap_ff_block, next)
-#define BLOCK_MIN  sizeof(struct heap_ff_block)
+#define HEAD_BYTES offsetof(struct heap_list_block, next)
+#define BLOCK_MIN  sizeof(struct heap_list_block)
 
-struct heap_ff_arena {
-    struct heap_ff_arena *next;
+struct heap_list_arena {
+    struct heap_list_arena *next;
     void *base; /* as given */
     size_t nbytes;
-    struct heap_ff_block *end; /* the end mark */
-    uint64_t from_backing;     /* 0 or 1 */
+    struct heap_list_block *end; /* the end mark */
+    uint64_t from_backing;       /* 0 or 1 */
     uint64_t seal;
 };
 
-#define ARENA_OVERHEAD (sizeof(struct heap_ff_arena) + HEAD_BYTES)
+#define ARENA_OVERHEAD (sizeof(struct heap_list_arena) + HEAD_BYTES)
 
-_Static_assert(HEAD_BYTES == HEAP_FF_ALIGN, "a head keeps its payload aligned");
-_Static_assert(BLOCK_MIN == 2 * HEAP_FF_ALIGN, "the smallest block is two granules");
-_Static_assert(sizeof(struct heap_ff_arena) % HEAP_FF_ALIGN == 0, "first block is aligned");
-_Static_assert(ARENA_MAX <= FIELD_MASK && 2 * HEAP_FF_MAX + 4096 <= FIELD_MASK, "sizes fit");
+_Static_assert(HEAD_BYTES == HEAP_LIST_ALIGN, "a head keeps its payload aligned");
+_Static_assert(BLOCK_MIN == 2 * HEAP_LIST_ALIGN, "the smallest block is two granules");
+_Static_assert(sizeof(struct heap_list_arena) % HEAP_LIST_ALIGN == 0, "first block is aligned");
+_Static_assert(ARENA_MAX <= FIELD_MASK && 2 * HEAP_LIST_MAX + 4096 <= FIELD_MASK, "sizes fit");
 
 /* Who asked for what, for the message in case it is the last one. */
 struct call {
@@ -93,8 +95,8 @@ struct call {
 
 /* Between which two free blocks. NULL: at that end of the list. */
 struct place {
-    struct heap_ff_block *lo;
-    struct heap_ff_block *hi;
+    struct heap_list_block *lo;
+    struct heap_list_block *hi;
 };
 
 static _Noreturn void die(const struct call *c, const char *what, const void *where)
@@ -112,7 +114,7 @@ static uint64_t mix(uint64_t x, uint64_t v)
     return x ^ x >> 32;
 }
 
-static uint32_t block_seal(const struct heap_ff *h, const struct heap_ff_block *b)
+static uint32_t block_seal(const struct heap_list *h, const struct heap_list_block *b)
 {
     uint64_t x = mix(SEAL_COOKIE ^ (uintptr_t)h, (uintptr_t)b);
 
@@ -125,12 +127,12 @@ static uint32_t block_seal(const struct heap_ff *h, const struct heap_ff_block *
     return (uint32_t)x;
 }
 
-static bool block_is_sealed(const struct heap_ff *h, const struct heap_ff_block *b)
+static bool block_is_sealed(const struct heap_list *h, const struct heap_list_block *b)
 {
     return (b->size >> FIELD_BITS << 16 | b->below >> FIELD_BITS) == block_seal(h, b);
 }
 
-static void block_reseal(const struct heap_ff *h, struct heap_ff_block *b)
+static void block_reseal(const struct heap_list *h, struct heap_list_block *b)
 {
     uint64_t seal = block_seal(h, b);
 
@@ -138,7 +140,7 @@ static void block_reseal(const struct heap_ff *h, struct heap_ff_block *b)
     b->below = (b->below & FIELD_MASK) | seal << FIELD_BITS;
 }
 
-static uint64_t arena_seal(const struct heap_ff *h, const struct heap_ff_arena *a)
+static uint64_t arena_seal(const struct heap_list *h, const struct heap_list_arena *a)
 {
     uint64_t x = mix(SEAL_COOKIE ^ (uintptr_t)h, (uintptr_t)a);
 
@@ -151,42 +153,42 @@ static uint64_t arena_seal(const struct heap_ff *h, const struct heap_ff_arena *
 
 /* ---- blocks ---- */
 
-static size_t block_size(const struct heap_ff_block *b)
+static size_t block_size(const struct heap_list_block *b)
 {
     return b->size & BYTES_MASK;
 }
 
-static size_t block_below(const struct heap_ff_block *b)
+static size_t block_below(const struct heap_list_block *b)
 {
     return b->below & BYTES_MASK;
 }
 
-static bool block_is(const struct heap_ff_block *b, enum block_state state)
+static bool block_is(const struct heap_list_block *b, enum block_state state)
 {
     return (b->size & STATE_MASK) == state;
 }
 
-static void *block_payload(const struct heap_ff_block *b)
+static void *block_payload(const struct heap_list_block *b)
 {
     return (char *)b + HEAD_BYTES;
 }
 
-static struct heap_ff_block *block_at(const struct heap_ff_block *b, size_t nbytes)
+static struct heap_list_block *block_at(const struct heap_list_block *b, size_t nbytes)
 {
-    return (struct heap_ff_block *)((char *)b + nbytes);
+    return (struct heap_list_block *)((char *)b + nbytes);
 }
 
-static struct heap_ff_block *block_upper(const struct heap_ff_block *b)
+static struct heap_list_block *block_upper(const struct heap_list_block *b)
 {
     return block_at(b, block_size(b));
 }
 
-static struct heap_ff_block *block_lower(const struct heap_ff_block *b)
+static struct heap_list_block *block_lower(const struct heap_list_block *b)
 {
-    return (struct heap_ff_block *)((char *)b - block_below(b));
+    return (struct heap_list_block *)((char *)b - block_below(b));
 }
 
-static void block_set(const struct heap_ff *h, struct heap_ff_block *b, size_t size,
+static void block_set(const struct heap_list *h, struct heap_list_block *b, size_t size,
                       enum block_state state, size_t below)
 {
     b->size = size | state;
@@ -194,7 +196,7 @@ static void block_set(const struct heap_ff *h, struct heap_ff_block *b, size_t s
     block_reseal(h, b);
 }
 
-static void block_set_below(const struct heap_ff *h, struct heap_ff_block *b, size_t below)
+static void block_set_below(const struct heap_list *h, struct heap_list_block *b, size_t below)
 {
     b->below = below;
     block_reseal(h, b);
@@ -203,27 +205,27 @@ static void block_set_below(const struct heap_ff *h, struct heap_ff_block *b, si
 /* Bytes of the block that serves a request; 0 if the request is too large. */
 static size_t block_bytes_for(size_t nbytes)
 {
-    if (nbytes > HEAP_FF_MAX) {
+    if (nbytes > HEAP_LIST_MAX) {
         return 0;
     }
-    return mm_max(mm_align_up(nbytes + HEAD_BYTES, HEAP_FF_ALIGN), BLOCK_MIN);
+    return mm_max(mm_align_up(nbytes + HEAD_BYTES, HEAP_LIST_ALIGN), BLOCK_MIN);
 }
 
 /* Stop unless the neighbours of `b`, a checked block, are intact and agree with it. */
-static void check_upper(const struct heap_ff *h, const struct heap_ff_block *b,
+static void check_upper(const struct heap_list *h, const struct heap_list_block *b,
                         const struct call *c)
 {
-    const struct heap_ff_block *upper = block_upper(b);
+    const struct heap_list_block *upper = block_upper(b);
 
     if (!block_is_sealed(h, upper) || block_below(upper) != block_size(b)) {
         die(c, "the header of the block above it is damaged", upper);
     }
 }
 
-static void check_lower(const struct heap_ff *h, const struct heap_ff_block *b,
+static void check_lower(const struct heap_list *h, const struct heap_list_block *b,
                         const struct call *c)
 {
-    const struct heap_ff_block *lower = block_lower(b);
+    const struct heap_list_block *lower = block_lower(b);
 
     if (block_below(b) != 0 &&
         (!block_is_sealed(h, lower) || block_size(lower) != block_below(b))) {
@@ -233,7 +235,8 @@ static void check_lower(const struct heap_ff *h, const struct heap_ff_block *b,
 
 /* ---- the free list ---- */
 
-static void check_free(const struct heap_ff *h, const struct heap_ff_block *b, const struct call *c)
+static void check_free(const struct heap_list *h, const struct heap_list_block *b,
+                       const struct call *c)
 {
     if (!block_is_sealed(h, b) || !block_is(b, BLOCK_FREE)) {
         die(c, "a free block was written to", b);
@@ -241,7 +244,7 @@ static void check_free(const struct heap_ff *h, const struct heap_ff_block *b, c
 }
 
 /* Make `hi` follow `lo`. */
-static void list_join(struct heap_ff *h, struct place at, const struct call *c)
+static void list_join(struct heap_list *h, struct place at, const struct call *c)
 {
     if (at.lo != NULL) {
         check_free(h, at.lo, c);
@@ -258,7 +261,8 @@ static void list_join(struct heap_ff *h, struct place at, const struct call *c)
 }
 
 /* Take `b`, checked, off the list; returns where it was. */
-static struct place list_remove(struct heap_ff *h, struct heap_ff_block *b, const struct call *c)
+static struct place list_remove(struct heap_list *h, struct heap_list_block *b,
+                                const struct call *c)
 {
     struct place at = { b->prev, b->next };
 
@@ -267,7 +271,7 @@ static struct place list_remove(struct heap_ff *h, struct heap_ff_block *b, cons
 }
 
 /* Make a free block at `b`, and list it at its place. */
-static void list_insert(struct heap_ff *h, struct heap_ff_block *b, size_t size, size_t below,
+static void list_insert(struct heap_list *h, struct heap_list_block *b, size_t size, size_t below,
                         struct place at, const struct call *c)
 {
     b->prev = at.lo;
@@ -277,7 +281,7 @@ static void list_insert(struct heap_ff *h, struct heap_ff_block *b, size_t size,
     list_join(h, (struct place){ b, at.hi }, c);
 }
 
-static struct place list_find_place(const struct heap_ff *h, const struct heap_ff_block *b,
+static struct place list_find_place(const struct heap_list *h, const struct heap_list_block *b,
                                     const struct call *c)
 {
     struct place at = { NULL, h->free };
@@ -292,12 +296,12 @@ static struct place list_find_place(const struct heap_ff *h, const struct heap_f
 
 /* ---- arenas ---- */
 
-static struct heap_ff_block *arena_first(const struct heap_ff_arena *a)
+static struct heap_list_block *arena_first(const struct heap_list_arena *a)
 {
-    return (struct heap_ff_block *)((char *)a + sizeof(*a));
+    return (struct heap_list_block *)((char *)a + sizeof(*a));
 }
 
-static void check_arena(const struct heap_ff *h, const struct heap_ff_arena *a,
+static void check_arena(const struct heap_list *h, const struct heap_list_arena *a,
                         const struct call *c)
 {
     if (a->seal != arena_seal(h, a)) {
@@ -306,9 +310,10 @@ static void check_arena(const struct heap_ff *h, const struct heap_ff_arena *a,
 }
 
 /* The arena in which a payload at `ptr` could be, or NULL. */
-static struct heap_ff_arena *arena_of(const struct heap_ff *h, uintptr_t ptr, const struct call *c)
+static struct heap_list_arena *arena_of(const struct heap_list *h, uintptr_t ptr,
+                                        const struct call *c)
 {
-    for (struct heap_ff_arena *a = h->arenas; a != NULL; a = a->next) {
+    for (struct heap_list_arena *a = h->arenas; a != NULL; a = a->next) {
         check_arena(h, a, c);
         if (ptr >= (uintptr_t)block_payload(arena_first(a)) && ptr < (uintptr_t)a->end) {
             return a;
@@ -317,7 +322,7 @@ static struct heap_ff_arena *arena_of(const struct heap_ff *h, uintptr_t ptr, co
     return NULL;
 }
 
-static void arena_link(struct heap_ff *h, struct heap_ff_arena *lo, struct heap_ff_arena *hi)
+static void arena_link(struct heap_list *h, struct heap_list_arena *lo, struct heap_list_arena *hi)
 {
     if (lo == NULL) {
         h->arenas = hi;
@@ -328,15 +333,15 @@ static void arena_link(struct heap_ff *h, struct heap_ff_arena *lo, struct heap_
 }
 
 /* Make an arena of [base, base + nbytes), one free block. */
-static mm_err_t arena_add_locked(struct heap_ff *h, void *base, size_t nbytes, bool from_backing,
-                                 const struct call *c)
+static mm_err_t arena_add(struct heap_list *h, void *base, size_t nbytes, bool from_backing,
+                          const struct call *c)
 {
     uintptr_t at = (uintptr_t)base;
-    uintptr_t start = mm_align_up(at, HEAP_FF_ALIGN);
-    uintptr_t stop = mm_align_down(at + nbytes, HEAP_FF_ALIGN);
-    struct heap_ff_arena *arena = (struct heap_ff_arena *)start;
-    struct heap_ff_arena *lo = NULL;
-    struct heap_ff_arena *hi = h->arenas;
+    uintptr_t start = mm_align_up(at, HEAP_LIST_ALIGN);
+    uintptr_t stop = mm_align_down(at + nbytes, HEAP_LIST_ALIGN);
+    struct heap_list_arena *arena = (struct heap_list_arena *)start;
+    struct heap_list_arena *lo = NULL;
+    struct heap_list_arena *hi = h->arenas;
 
     if (nbytes > ARENA_MAX || at + nbytes < at || start < at || stop < start ||
         stop - start < ARENA_OVERHEAD + BLOCK_MIN) {
@@ -351,11 +356,11 @@ static mm_err_t arena_add_locked(struct heap_ff *h, void *base, size_t nbytes, b
         return MM_EINVAL;
     }
 
-    struct heap_ff_block *end = (struct heap_ff_block *)(stop - HEAD_BYTES);
-    struct heap_ff_block *first = arena_first(arena);
+    struct heap_list_block *end = (struct heap_list_block *)(stop - HEAD_BYTES);
+    struct heap_list_block *first = arena_first(arena);
     size_t room = (size_t)((char *)end - (char *)first);
 
-    *arena = (struct heap_ff_arena){
+    *arena = (struct heap_list_arena){
         .next = hi, .base = base, .nbytes = nbytes, .end = end, .from_backing = from_backing
     };
     arena->seal = arena_seal(h, arena);
@@ -367,15 +372,15 @@ static mm_err_t arena_add_locked(struct heap_ff *h, void *base, size_t nbytes, b
 }
 
 /* Give `arena`, all of which is the free block `b`, back to the backing. */
-static void arena_drop_locked(struct heap_ff *h, struct heap_ff_arena *arena,
-                              struct heap_ff_block *b, const struct call *c)
+static void arena_drop(struct heap_list *h, struct heap_list_arena *arena,
+                       struct heap_list_block *b, const struct call *c)
 {
     void *base = arena->base;
     size_t nbytes = arena->nbytes;
-    struct heap_ff_arena *lo = NULL;
+    struct heap_list_arena *lo = NULL;
 
     list_remove(h, b, c);
-    for (struct heap_ff_arena *a = h->arenas; a != arena; a = a->next) {
+    for (struct heap_list_arena *a = h->arenas; a != arena; a = a->next) {
         lo = a;
     }
     arena_link(h, lo, arena->next);
@@ -386,10 +391,10 @@ static void arena_drop_locked(struct heap_ff *h, struct heap_ff_arena *arena,
 /* ---- what callers give us ---- */
 
 /* There is no valid head at `b` in `arena`: say why. A walk, but nothing comes after it. */
-static _Noreturn void diagnose(const struct heap_ff *h, const struct heap_ff_arena *arena,
-                               const struct heap_ff_block *b, const struct call *c)
+static _Noreturn void diagnose(const struct heap_list *h, const struct heap_list_arena *arena,
+                               const struct heap_list_block *b, const struct call *c)
 {
-    const struct heap_ff_block *x = arena_first(arena);
+    const struct heap_list_block *x = arena_first(arena);
 
     while (x < arena->end && block_is_sealed(h, x) && block_upper(x) <= b) {
         x = block_upper(x);
@@ -407,12 +412,12 @@ static _Noreturn void diagnose(const struct heap_ff *h, const struct heap_ff_are
 }
 
 /* The used block whose payload is at c->arg, intact and with intact neighbours; else stop. */
-static struct heap_ff_block *find_used(const struct heap_ff *h, const struct call *c,
-                                       struct heap_ff_arena **arena)
+static struct heap_list_block *find_used(const struct heap_list *h, const struct call *c,
+                                         struct heap_list_arena **arena)
 {
-    struct heap_ff_block *b = (struct heap_ff_block *)(c->arg - HEAD_BYTES);
+    struct heap_list_block *b = (struct heap_list_block *)(c->arg - HEAD_BYTES);
 
-    if (!mm_is_aligned(c->arg, HEAP_FF_ALIGN)) {
+    if (!mm_is_aligned(c->arg, HEAP_LIST_ALIGN)) {
         die(c, "it was never given: misaligned", b);
     }
     *arena = arena_of(h, c->arg, c);
@@ -437,7 +442,7 @@ static struct heap_ff_block *find_used(const struct heap_ff *h, const struct cal
  * block. Computed modulo 2^64, so that an aligned address beyond the end of memory shows as a gap
  * that no block has room for.
  */
-static size_t front_gap(const struct heap_ff_block *b, size_t align)
+static size_t front_gap(const struct heap_list_block *b, size_t align)
 {
     size_t gap = (0 - (uintptr_t)block_payload(b)) & (align - 1);
 
@@ -445,12 +450,12 @@ static size_t front_gap(const struct heap_ff_block *b, size_t align)
 }
 
 /* Use `need` bytes of the free block `b`, checked, from `gap` on; what is over stays free. */
-static struct heap_ff_block *take_locked(struct heap_ff *h, struct heap_ff_block *b, size_t gap,
-                                         size_t need, const struct call *c)
+static struct heap_list_block *take(struct heap_list *h, struct heap_list_block *b, size_t gap,
+                                    size_t need, const struct call *c)
 {
     size_t rest = block_size(b) - gap - need;
     size_t below = block_below(b);
-    struct heap_ff_block *upper = block_upper(b);
+    struct heap_list_block *upper = block_upper(b);
     struct place at;
 
     check_upper(h, b, c);
@@ -476,41 +481,39 @@ static struct heap_ff_block *take_locked(struct heap_ff *h, struct heap_ff_block
 
 /* Fetch an arena in which `need` bytes at `align` fit. Returns its free block, NULL if the backing
  * has none. */
-static struct heap_ff_block *grow_locked(struct heap_ff *h, size_t need, size_t align,
-                                         const struct call *c)
+static struct heap_list_block *grow(struct heap_list *h, size_t need, size_t align,
+                                    const struct call *c)
 {
     /* The largest front_gap() there can be is align + HEAD_BYTES. */
-    size_t want = ARENA_OVERHEAD + need + (align > HEAP_FF_ALIGN ? align + HEAD_BYTES : 0);
+    size_t want = ARENA_OVERHEAD + need + (align > HEAP_LIST_ALIGN ? align + HEAD_BYTES : 0);
     size_t got = 0;
     void *base;
 
     if (h->backing.get == NULL) {
         return NULL;
     }
-    base = h->backing.get(h->backing.ctx, want, &got);
+    base = h->backing.get(h->backing.ctx, want, HEAP_LIST_ALIGN, &got);
     if (base == NULL) {
         return NULL;
     }
-    MM_ASSERT(got >= want && mm_is_aligned((uintptr_t)base, HEAP_FF_ALIGN));
+    MM_ASSERT(got >= want && mm_is_aligned((uintptr_t)base, HEAP_LIST_ALIGN));
 
-    mm_err_t err = arena_add_locked(h, base, got, true, c);
+    mm_err_t err = arena_add(h, base, got, true, c);
 
     MM_ASSERT(err == MM_OK); /* the backing gave what is part of an arena already, or wraps */
     return arena_first(base);
 }
 
-static void *alloc(struct heap_ff *h, size_t nbytes, size_t align, const void *from)
+static void *alloc(struct heap_list *h, size_t nbytes, size_t align, const void *from)
 {
     const struct call c = { "alloc", nbytes, from };
     size_t need = block_bytes_for(nbytes);
-    struct heap_ff_block *b;
-    uint64_t irq;
+    struct heap_list_block *b;
 
-    if (need == 0 || !mm_is_pow2(align) || align > HEAP_FF_MAX) {
+    if (need == 0 || !mm_is_pow2(align) || align > HEAP_LIST_MAX) {
         return NULL;
     }
-    align = mm_max(align, HEAP_FF_ALIGN);
-    irq = mm_lock(&h->lock);
+    align = mm_max(align, HEAP_LIST_ALIGN);
     for (b = h->free; b != NULL; b = b->next) {
         check_free(h, b, &c);
         if (front_gap(b, align) + need <= block_size(b)) {
@@ -518,24 +521,23 @@ static void *alloc(struct heap_ff *h, size_t nbytes, size_t align, const void *f
         }
     }
     if (b == NULL) {
-        b = grow_locked(h, need, align, &c);
+        b = grow(h, need, align, &c);
     }
-    if (b != NULL) {
-        b = take_locked(h, b, front_gap(b, align), need, &c);
+    if (b == NULL) {
+        return NULL;
     }
-    mm_unlock(&h->lock, irq);
-    return b != NULL ? block_payload(b) : NULL;
+    return block_payload(take(h, b, front_gap(b, align), need, &c));
 }
 
 /*
  * Resize `b`, used and checked with its neighbours, to `need` bytes without moving it. What it
  * gives up joins the free block above it or becomes one; a rest too small for that stays with `b`.
  */
-static bool resize_locked(struct heap_ff *h, struct heap_ff_block *b, size_t need,
-                          const struct call *c)
+static bool resize(struct heap_list *h, struct heap_list_block *b, size_t need,
+                   const struct call *c)
 {
-    struct heap_ff_block *upper = block_upper(b);
-    struct heap_ff_block *beyond = upper;
+    struct heap_list_block *upper = block_upper(b);
+    struct heap_list_block *beyond = upper;
     size_t size = block_size(b);
     size_t room = size;
     bool absorb = block_is(upper, BLOCK_FREE);
@@ -570,13 +572,12 @@ static bool resize_locked(struct heap_ff *h, struct heap_ff_block *b, size_t nee
     return true;
 }
 
-static void release(struct heap_ff *h, const struct call *c)
+static void release(struct heap_list *h, const struct call *c)
 {
-    uint64_t irq = mm_lock(&h->lock);
-    struct heap_ff_arena *arena;
-    struct heap_ff_block *b = find_used(h, c, &arena);
-    struct heap_ff_block *upper = block_upper(b);
-    struct heap_ff_block *lower = block_lower(b); /* b itself if it is the first */
+    struct heap_list_arena *arena;
+    struct heap_list_block *b = find_used(h, c, &arena);
+    struct heap_list_block *upper = block_upper(b);
+    struct heap_list_block *lower = block_lower(b); /* b itself if it is the first */
     size_t size = block_size(b);
     size_t below = block_below(b);
     bool joins_upper = block_is(upper, BLOCK_FREE);
@@ -605,42 +606,35 @@ static void release(struct heap_ff *h, const struct call *c)
     list_insert(h, b, size, below, at, c);
     block_set_below(h, upper, size);
     if (arena->from_backing != 0 && below == 0 && upper == arena->end) {
-        arena_drop_locked(h, arena, b, c);
+        arena_drop(h, arena, b, c);
     }
-    mm_unlock(&h->lock, irq);
 }
 
 /* ---- the interface ---- */
 
-void heap_ff_init(struct heap_ff *h, const struct mm_backing *backing)
+void heap_list_init(struct heap_list *h, const struct mm_backing *backing)
 {
-    *h = (struct heap_ff){ .lock = MM_LOCK_INIT(MM_RANK_HEAP) };
-    if (backing != NULL) {
-        h->backing = *backing;
-    }
+    *h = (struct heap_list){ .backing = backing != NULL ? *backing : (struct mm_backing){ 0 } };
 }
 
-mm_err_t heap_ff_add_arena(struct heap_ff *h, void *base, size_t nbytes)
+mm_err_t heap_list_add_arena(struct heap_list *h, void *base, size_t nbytes)
 {
     const struct call c = { "add_arena", (uintptr_t)base, __builtin_return_address(0) };
-    uint64_t irq = mm_lock(&h->lock);
-    mm_err_t err = arena_add_locked(h, base, nbytes, false, &c);
 
-    mm_unlock(&h->lock, irq);
-    return err;
+    return arena_add(h, base, nbytes, false, &c);
 }
 
-void *heap_ff_alloc(struct heap_ff *h, size_t nbytes)
+void *heap_list_alloc(struct heap_list *h, size_t nbytes)
 {
-    return alloc(h, nbytes, HEAP_FF_ALIGN, __builtin_return_address(0));
+    return alloc(h, nbytes, HEAP_LIST_ALIGN, __builtin_return_address(0));
 }
 
-void *heap_ff_alloc_aligned(struct heap_ff *h, size_t nbytes, size_t align)
+void *heap_list_alloc_aligned(struct heap_list *h, size_t nbytes, size_t align)
 {
     return alloc(h, nbytes, align, __builtin_return_address(0));
 }
 
-void *heap_ff_alloc_zeroed(struct heap_ff *h, size_t count, size_t nbytes)
+void *heap_list_alloc_zeroed(struct heap_list *h, size_t count, size_t nbytes)
 {
     size_t total;
     void *ptr;
@@ -648,37 +642,32 @@ void *heap_ff_alloc_zeroed(struct heap_ff *h, size_t count, size_t nbytes)
     if (__builtin_mul_overflow(count, nbytes, &total)) {
         return NULL;
     }
-    ptr = alloc(h, total, HEAP_FF_ALIGN, __builtin_return_address(0));
+    ptr = alloc(h, total, HEAP_LIST_ALIGN, __builtin_return_address(0));
     if (ptr != NULL) {
         __builtin_memset(ptr, 0, total);
     }
     return ptr;
 }
 
-void *heap_ff_realloc(struct heap_ff *h, void *ptr, size_t nbytes)
+void *heap_list_realloc(struct heap_list *h, void *ptr, size_t nbytes)
 {
     const struct call c = { "realloc", (uintptr_t)ptr, __builtin_return_address(0) };
     size_t need = block_bytes_for(nbytes);
-    struct heap_ff_arena *arena;
-    struct heap_ff_block *b;
+    struct heap_list_arena *arena;
+    struct heap_list_block *b;
     size_t old_nbytes;
-    uint64_t irq;
-    bool done;
     void *moved;
 
     if (ptr == NULL) {
-        return alloc(h, nbytes, HEAP_FF_ALIGN, c.from);
+        return alloc(h, nbytes, HEAP_LIST_ALIGN, c.from);
     }
-    irq = mm_lock(&h->lock);
     b = find_used(h, &c, &arena);
     old_nbytes = block_size(b) - HEAD_BYTES;
-    done = need != 0 && resize_locked(h, b, need, &c);
-    mm_unlock(&h->lock, irq);
-    if (done) {
+    if (need != 0 && resize(h, b, need, &c)) {
         return ptr;
     }
-    /* Not in place, so it grows. The copy needs no lock: both blocks are the caller's. */
-    moved = alloc(h, nbytes, HEAP_FF_ALIGN, c.from);
+    /* Not in place, so it grows. */
+    moved = alloc(h, nbytes, HEAP_LIST_ALIGN, c.from);
     if (moved != NULL) {
         __builtin_memcpy(moved, ptr, old_nbytes);
         release(h, &c);
@@ -686,7 +675,7 @@ void *heap_ff_realloc(struct heap_ff *h, void *ptr, size_t nbytes)
     return moved;
 }
 
-void heap_ff_free(struct heap_ff *h, void *ptr)
+void heap_list_free(struct heap_list *h, void *ptr)
 {
     const struct call c = { "free", (uintptr_t)ptr, __builtin_return_address(0) };
 
@@ -695,70 +684,63 @@ void heap_ff_free(struct heap_ff *h, void *ptr)
     }
 }
 
-size_t heap_ff_size(struct heap_ff *h, const void *ptr)
+size_t heap_list_size(const struct heap_list *h, const void *ptr)
 {
     const struct call c = { "size", (uintptr_t)ptr, __builtin_return_address(0) };
-    uint64_t irq = mm_lock(&h->lock);
-    struct heap_ff_arena *arena;
-    size_t nbytes = block_size(find_used(h, &c, &arena)) - HEAD_BYTES;
+    struct heap_list_arena *arena;
 
-    mm_unlock(&h->lock, irq);
-    return nbytes;
+    return block_size(find_used(h, &c, &arena)) - HEAD_BYTES;
 }
 
-void heap_ff_get_stats(struct heap_ff *h, struct heap_ff_stats *s)
+void heap_list_get_stats(const struct heap_list *h, struct heap_list_stats *s)
 {
     const struct call c = { "get_stats", 0, __builtin_return_address(0) };
-    uint64_t irq = mm_lock(&h->lock);
 
-    *s = (struct heap_ff_stats){ .arena_bytes = h->arena_bytes,
-                                 .used_bytes = h->used_bytes,
-                                 .nused = h->nused };
-    for (const struct heap_ff_arena *a = h->arenas; a != NULL; a = a->next) {
+    *s = (struct heap_list_stats){ .arena_bytes = h->arena_bytes,
+                                   .used_bytes = h->used_bytes,
+                                   .nused = h->nused };
+    for (const struct heap_list_arena *a = h->arenas; a != NULL; a = a->next) {
         check_arena(h, a, &c);
         s->narenas++;
     }
-    for (const struct heap_ff_block *b = h->free; b != NULL; b = b->next) {
+    for (const struct heap_list_block *b = h->free; b != NULL; b = b->next) {
         check_free(h, b, &c);
         s->nfree++;
         s->free_bytes += block_size(b);
         s->largest_free = mm_max(s->largest_free, block_size(b) - HEAD_BYTES);
     }
-    mm_unlock(&h->lock, irq);
 }
 
-void heap_ff_for_each(struct heap_ff *h, bool (*fn)(void *ctx, const struct heap_ff_view *b),
-                      void *ctx)
+void heap_list_for_each(const struct heap_list *h,
+                        bool (*fn)(void *ctx, const struct heap_list_view *b), void *ctx)
 {
     const struct call c = { "for_each", 0, __builtin_return_address(0) };
-    uint64_t irq = mm_lock(&h->lock);
     bool more = true;
 
-    for (const struct heap_ff_arena *a = h->arenas; a != NULL && more; a = a->next) {
+    for (const struct heap_list_arena *a = h->arenas; a != NULL && more; a = a->next) {
         check_arena(h, a, &c);
-        for (const struct heap_ff_block *b = arena_first(a); b != a->end && more;
+        for (const struct heap_list_block *b = arena_first(a); b != a->end && more;
              b = block_upper(b)) {
             if (!block_is_sealed(h, b)) {
                 die(&c, "a block's header is damaged", b);
             }
-            struct heap_ff_view v = { .ptr = block_payload(b),
-                                      .nbytes = block_size(b) - HEAD_BYTES,
-                                      .used = block_is(b, BLOCK_USED),
-                                      .first_in_arena = b == arena_first(a) };
+            struct heap_list_view v = { .ptr = block_payload(b),
+                                        .nbytes = block_size(b) - HEAD_BYTES,
+                                        .used = block_is(b, BLOCK_USED),
+                                        .first_in_arena = b == arena_first(a) };
 
             check_upper(h, b, &c);
             more = fn(ctx, &v);
         }
     }
-    mm_unlock(&h->lock, irq);
 }
 
 /* ---- the check ---- */
 
 /* Running totals, and the free block that the list says comes next. */
 struct tally {
-    const struct heap_ff_block *next_free;
-    const struct heap_ff_block *prev_free;
+    const struct heap_list_block *next_free;
+    const struct heap_list_block *prev_free;
     size_t arena_bytes;
     size_t used_bytes;
     size_t nused;
@@ -766,10 +748,10 @@ struct tally {
 
 /* Ends because each step moves up by at least BLOCK_MIN, and never past the end mark. A pointer is
  * followed only if a seal covers it. */
-static const char *check_arena_blocks(const struct heap_ff *h, const struct heap_ff_arena *a,
+static const char *check_arena_blocks(const struct heap_list *h, const struct heap_list_arena *a,
                                       struct tally *t)
 {
-    const struct heap_ff_block *b = arena_first(a);
+    const struct heap_list_block *b = arena_first(a);
     size_t below = 0;
     bool below_is_free = false;
 
@@ -811,12 +793,12 @@ static const char *check_arena_blocks(const struct heap_ff *h, const struct heap
     return NULL;
 }
 
-static const char *check_locked(const struct heap_ff *h)
+const char *heap_list_check(const struct heap_list *h)
 {
     struct tally t = { .next_free = h->free };
     uintptr_t above = 0; /* where the arena below ends */
 
-    for (const struct heap_ff_arena *a = h->arenas; a != NULL; a = a->next) {
+    for (const struct heap_list_arena *a = h->arenas; a != NULL; a = a->next) {
         const char *broken;
 
         if (a->seal != arena_seal(h, a)) {
@@ -839,13 +821,4 @@ static const char *check_locked(const struct heap_ff *h)
         return "H7: the totals are wrong";
     }
     return NULL;
-}
-
-const char *heap_ff_check(struct heap_ff *h)
-{
-    uint64_t irq = mm_lock(&h->lock);
-    const char *broken = check_locked(h);
-
-    mm_unlock(&h->lock, irq);
-    return broken;
 }
