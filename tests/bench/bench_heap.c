@@ -694,6 +694,7 @@ static void add_packaged(const char *name, const char *preload, const char *pack
 static void add_builtin(void)
 {
     add_peer("loop", &heap_loop);
+    add_peer("ff", &heap_ff);
     add_peer("list", &heap_list);
     /* The threshold is the largest that its own adjustment would come to. */
     add_peer("glibc", &heap_libc)->env = "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:"

@@ -634,7 +634,8 @@ static void verify(struct player *p)
 
 static const struct heap_allocator *find(struct job *j)
 {
-    static const struct heap_allocator *const builtin[] = { &heap_loop, &heap_libc, &heap_list };
+    static const struct heap_allocator *const builtin[] = { &heap_loop, &heap_libc, &heap_ff,
+                                                            &heap_list };
     void *object;
 
     for (unsigned i = 0; j->object[0] == '\0'; i++) {
