@@ -192,11 +192,12 @@ HINLINE := -DMM_PORT_INLINE='"../../tests/unit/host_inline.h"'
 $(eval $(call host_rules,clang,CLANG,$(CLANG),$(HINLINE) -fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code,$(UNITSRC)))
 $(eval $(call host_rules,gcc,GCC,$(GCC),$(HINLINE),$(UNITSRC)))
 $(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH),$(POOLSRC)))
-# ThreadSanitizer, for the one program that has threads to speak of.
-$(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread,$(POOLSRC)))
+# ThreadSanitizer, for the programs that have threads to speak of.
+$(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread,$(POOLSRC) $(filter mm/heap/slab%,$(MM))))
 .SECONDARY:
 
-UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug $(B)/tsan/test_pmm_threads
+UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug \
+           $(B)/tsan/test_pmm_threads $(B)/tsan/test_slab_threads
 
 # For the boot test of the debug build. This build's B and -j are not its.
 debug-build:

@@ -18,6 +18,8 @@
 /* Lowest rank is taken first (outermost). */
 enum mm_rank {
     MM_RANK_VMALLOC, /* the list of virtual ranges */
+    MM_RANK_SLABS,   /* the caches of one struct slab_set */
+    MM_RANK_SLAB,    /* one slab cache */
     MM_RANK_HEAP,    /* kmalloc */
     MM_RANK_PAGING,  /* one set of page tables */
     MM_RANK_PMM,     /* one frame pool */
@@ -34,18 +36,28 @@ struct mm_lock {
         .taken = 0, .rank = (r)                                                                    \
     }
 
-/* Returns what mm_unlock() needs to put the interrupt state back. */
-static inline uint64_t mm_lock(struct mm_lock *l)
+/* As mm_lock(); *waited says whether another processor had the lock. */
+static inline uint64_t mm_lock_noting(struct mm_lock *l, bool *waited)
 {
     uint64_t irq = port_irq_save();
     uint32_t *held = port_held_ranks();
 
     MM_ASSERT((*held >> l->rank) == 0); /* else: taken out of order, or taken twice */
+    *waited = false;
     while (atomic_exchange_explicit(&l->taken, 1, memory_order_acquire) != 0) {
+        *waited = true;
         port_spin_hint();
     }
     *held |= UINT32_C(1) << l->rank;
     return irq;
+}
+
+/* Returns what mm_unlock() needs to put the interrupt state back. */
+static inline uint64_t mm_lock(struct mm_lock *l)
+{
+    bool waited;
+
+    return mm_lock_noting(l, &waited);
 }
 
 static inline void mm_unlock(struct mm_lock *l, uint64_t irq)
