@@ -19,7 +19,7 @@
  *
  * Locking:  one lock a pool, rank MM_RANK_PMM, taken inside by whatever is rare. None of these
  * calls sleeps, but for the reclaim hook that PMM_WAIT allows. Interrupt handlers may call all of
- * them. A caller is not moved to another processor while a call runs (port.h).
+ * them but pmm_retire(). A caller is not moved to another processor while a call runs (port.h).
  *
  * Memory:   the caller gives one block of metadata storage, which the pool borrows for ever. No
  * call touches the frames themselves, but for PMM_ZERO, the poison of a debug build, and 8 frames
@@ -245,7 +245,11 @@ void pmm_get_stats(struct pmm *p, struct pmm_stats *s);
  */
 bool pmm_who(struct pmm *p, pfn_t pfn, uint64_t *site);
 
-/* NULL if the invariants of pmm.c hold, else the first broken one as text. O(metadata in use). */
+/*
+ * NULL if the invariants of check.c hold, else the first broken one as text. O(metadata in use).
+ * Waits until no other processor is amid an operation. A handler that came upon one of its own
+ * processor can't: what that may be about to change is not looked at then.
+ */
 const char *pmm_check(struct pmm *p);
 
 #endif

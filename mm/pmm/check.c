@@ -3,7 +3,8 @@
  *
  * pmm.c explains what the structures mean; here is what must be true of them, whatever happened
  * before. P1 to P9 are looked at with the pool stopped, when no cache holds anything; P10, about
- * the cache of the caller's own processor, just before.
+ * the cache of the caller's own processor, just before. No hit is under way, unless the caller is a
+ * handler that came upon one: what that may not have changed yet is left out then. (*)
  *
  *  P1  ranges are not empty, sorted, do not overlap, and keep to their kind: frame 0 is in none,
  *      and those of a PMM_GENERAL pool lie above 1 MiB, of a PMM_LOW one below it
@@ -12,18 +13,16 @@
  *  P3  a section is closed or open, and not both; a closed one is covered by free ranges wholly
  *  P4  a block is in one of five states; free frames and whole blocks are shown: a SPLIT block with
  *      free frames has `some`, and its section is in `some_free`, or `some_whole` for whole blocks
- *  P5  a frame that no range covers is not FREE and not given; a BODY frame follows a HEAD, a BODY
- *      frame or a GIVEN block, and a GIVEN block that is `kin` likewise
- *  P6  no block has an owner, none is full that is not whole, and no word is marked as in a hand
- *      (but by a hit that an interrupt handler has come upon)
- *  P7  the counts are those of the frames: `total`, `held` and `records`, and the sum of `taken`;
- *      the planes that lie in frames of the pool lie in HELD ones, and are as many as `records`
- *  P8  if a bit of `none` is set, there is no free block of that order
- *  P9  bad ranges are sorted, apart from each other, covered, and hold nothing that is free;
- *      `leaving` counts what is in use there, and each section with such frames says so
- *  P10 an owned block is SPLIT, has its `owned` bit set, and is in one place only; the frames of a
- *      slot are in such a block, those of GIVE in any that is SPLIT, and neither free in the plane
- *      nor part of a larger allocation
+ * (*) P5  a frame that no range covers is not FREE and not given; a BODY frame follows a HEAD, a
+ * BODY frame or a GIVEN block, and a GIVEN block that is `kin` likewise P6  no block has an owner,
+ * none is full that is not whole, and no word is marked as in a hand (*) P7  the counts are those
+ * of the frames: `total`, `held` and `records`, and the sum of `taken` (*); the planes that lie in
+ * frames of the pool lie in HELD ones, and are as many as `records` P8  if a bit of `none` is set,
+ * there is no free block of that order (*) P9  bad ranges are sorted, apart from each other,
+ * covered, and hold nothing that is free; `leaving` counts what is in use there, and each section
+ * with such frames says so P10 an owned block is SPLIT, has its `owned` bit set, and is in one
+ * place only; the frames of a slot are in such a block, those of GIVE in any that is SPLIT, and
+ * neither free in the plane nor part of a larger allocation
  *
  * The walk is bounded by the number of ranges and sections, which are (const), and follows nothing
  * that P1 or P2 has not found right: so it ends whatever the rest holds.
@@ -36,6 +35,7 @@
 /* A walk through all frames, by rising address. */
 struct walk {
     const struct pmm *p;
+    bool amid_hit;  /* what is marked (*) above may not be so */
     uint64_t range; /* index of the first range that may cover what comes next */
     uint64_t nfree, nheld, nused;
 
@@ -219,6 +219,12 @@ static uint64_t covered_word(struct walk *k, uint64_t base)
     return bits;
 }
 
+/* P4: is what is free shown in this summary? */
+static bool shows(const struct walk *k, const aword *plane, uint64_t i)
+{
+    return k->amid_hit || test_bit(plane, i);
+}
+
 static const char *check_split(struct walk *k, uint64_t b)
 {
     const struct pmm *p = k->p;
@@ -250,7 +256,7 @@ static const char *check_split(struct walk *k, uint64_t b)
     if (k->nfree - before == BLOCK_FRAMES) {
         return "P6: a block is full, but not whole";
     }
-    if (k->nfree != before && !test_bit(book_of(p, b)->some, b % SECTION_BLOCKS)) {
+    if (k->nfree != before && !shows(k, book_of(p, b)->some, b % SECTION_BLOCKS)) {
         return "P4: a block does not show that it has free frames";
     }
     return NULL;
@@ -299,10 +305,10 @@ static const char *check_blocks(struct walk *k, uint64_t b)
     if (load(&book->owned[i]) != 0) {
         return "P6: a block has an owner";
     }
-    if (whole != 0 && !test_bit(p->some_whole, s)) {
+    if (whole != 0 && !shows(k, p->some_whole, s)) {
         return "P4: a section does not show that it has whole blocks";
     }
-    if ((split & ~kin & load(&book->some[i])) != 0 && !test_bit(p->some_free, s)) {
+    if ((split & ~kin & load(&book->some[i])) != 0 && !shows(k, p->some_free, s)) {
         return "P4: a section does not show that it has free frames";
     }
     for (unsigned n = 0; n < 64 && broken == NULL; n++) {
@@ -363,7 +369,7 @@ static const char *check_counts(const struct walk *k)
     if ((int64_t)k->nheld != p->held + (int64_t)p->records) {
         return "P7: `held` and `records` are not the frames that are HELD";
     }
-    if ((int64_t)k->nused != taken) {
+    if ((int64_t)k->nused != taken && !k->amid_hit) {
         return "P7: `taken` is not the number of frames that are in use";
     }
     return NULL;
@@ -389,8 +395,9 @@ static const char *check_records(const struct pmm *p)
     return records != p->records ? "P7: `records` is not what planes take" : NULL;
 }
 
-static const char *check_none(const struct pmm *p)
+static const char *check_none(const struct walk *k)
 {
+    const struct pmm *p = k->p;
     struct scan sc;
     uint32_t exist = 0; /* orders of which there are free blocks */
 
@@ -400,21 +407,20 @@ static const char *check_none(const struct pmm *p)
             exist |= (UINT32_C(2) << i) - 1;
         }
     }
-    return (exist & p->none) != 0 ? "P8: a block is free of an order that is noted to have none"
-                                  : NULL;
+    return (exist & p->none) != 0 && !k->amid_hit
+               ? "P8: a block is free of an order that is noted to have none"
+               : NULL;
 }
 
-static const char *check_hands(const struct pmm *p)
+static const char *check_hands(const struct walk *k)
 {
+    const struct pmm *p = k->p;
     uint64_t any = 0;
 
-    if (p->hit_waits || work_on(this_cpu(p)) != IDLE) { /* a hit may have marked its word late */
-        return NULL;
-    }
     for (uint64_t i = 0; i <= p->hand_mask; i++) {
         any |= load(&p->hands[i]);
     }
-    return any != 0 ? "P6: a word is marked as being in a hand" : NULL;
+    return any != 0 && !k->amid_hit ? "P6: a word is marked as being in a hand" : NULL;
 }
 
 /* Does each section say that it has frames in use in [base, end)? */
@@ -471,13 +477,13 @@ static const char *check_bad(const struct pmm *p)
 const char *pmm_check(struct pmm *p)
 {
     const char *broken = check_cache(p);
-    struct walk k = { .p = p };
+    struct walk k = { .p = p, .amid_hit = work_on(this_cpu(p)) != IDLE };
     uint64_t irq;
 
     if (broken != NULL) {
         return broken; /* to stop the pool would spread it */
     }
-    irq = stop_all(p);
+    irq = k.amid_hit ? stop_all(p) : stop_at_rest(p);
     broken = check_ranges(p);
     if (broken == NULL) {
         broken = check_sections(p);
@@ -495,10 +501,10 @@ const char *pmm_check(struct pmm *p)
         broken = check_records(p);
     }
     if (broken == NULL) {
-        broken = check_hands(p);
+        broken = check_hands(&k);
     }
     if (broken == NULL) {
-        broken = check_none(p);
+        broken = check_none(&k);
     }
     if (broken == NULL) {
         broken = check_bad(p);

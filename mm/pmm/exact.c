@@ -893,10 +893,7 @@ mm_err_t pmm_retire(struct pmm *p, pfn_t base, uint64_t count, uint64_t *in_use)
     if (err != MM_OK) {
         return err;
     }
-    while (irq = stop_all(p), p->hit_waits) { /* it did not see `leaving`: let it end */
-        go_on(p, irq);
-        port_spin_hint();
-    }
+    irq = stop_at_rest(p); /* a hit under way did not see `leaving` */
     err = retire(p, &gone, &leaving);
     go_on(p, irq);
     if (err != MM_OK) {

@@ -184,7 +184,7 @@ struct pmm {
     uint64_t low, critical;
     _Atomic uint32_t below; /* marks that free memory is below, as told to `reclaim` */
 
-    bool hit_waits;         /* (s) a processor was stopped amid a hit that may still put a frame */
+    bool hit_waits;         /* (s) a processor was stopped amid a hit */
     uint64_t stops;         /* (s) */
     uint64_t refusals;      /* (s) */
     uint64_t storage_bytes; /* (const) */
@@ -552,6 +552,11 @@ static inline void end_turn(struct turn *t)
  * caller's alone.
  */
 uint64_t stop_all(struct pmm *p);
+
+/* As stop_all(), at a moment when no other processor is stopped amid a hit. The caller is no
+ * handler that came upon one. */
+uint64_t stop_at_rest(struct pmm *p);
+
 void go_on(struct pmm *p, uint64_t irq);
 
 /*

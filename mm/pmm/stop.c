@@ -22,7 +22,9 @@
  *
  * A hit that puts into the plane has looked at the state of the block and the section before. Of
  * what may have changed by the time it puts, one thing matters: that frames of the section are
- * leaving. Who makes them leave waits until no processor is parked (`hit_waits`).
+ * leaving. Who makes them leave waits until no processor is parked (`hit_waits`). So does who
+ * checks the pool: of a hit half way, the planes may say one thing already, and summaries and
+ * counts another. A handler that came upon a hit can't wait so: of two, neither hit would end.
  *
  * Rejected: interrupts off in every operation (the common path is shorter than masking them), an
  * unlocked compare-and-exchange in hits (as slow as a locked one on the processors measured), and
@@ -143,6 +145,17 @@ uint64_t stop_all(struct pmm *p)
     }
     set_work(self, empty_cache(p, self, upon));
     p->stops++;
+    return irq;
+}
+
+uint64_t stop_at_rest(struct pmm *p)
+{
+    uint64_t irq;
+
+    while (irq = stop_all(p), p->hit_waits) {
+        go_on(p, irq);
+        port_spin_hint();
+    }
     return irq;
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define IRQ_SIGNAL SIGRTMIN
+#define TRAP_FLAG  0x100 /* of RFLAGS: trap after each instruction */
 #define YIELD_AFTER                                                                                \
     64 /* turns of a spin loop, after which another thread may have the processor                  \
         */
@@ -25,6 +26,8 @@ struct cpu {
     volatile bool irq_pending;
     bool irq_armed;
     timer_t irq_timer;
+    volatile bool stepping;
+    volatile uint64_t steps, first_step; /* instructions, and from which on each is interrupted */
     void (*irq_fn)(void);
 };
 
@@ -228,6 +231,43 @@ void host_interrupts(void (*fn)(void), uint64_t ns)
     if (timer_settime(this_cpu.irq_timer, 0, &spec, NULL) != 0) {
         die("timer_settime");
     }
+}
+
+/* Runs after each instruction while the processor's trap flag is set; with it clear, itself. */
+static void on_step(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *at = context;
+    int saved = errno;
+
+    (void)sig;
+    (void)info;
+    if (!this_cpu.stepping) {
+        at->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)TRAP_FLAG;
+    } else if (this_cpu.steps++ >= this_cpu.first_step && !this_cpu.irq_off) {
+        take_interrupts();
+    }
+    errno = saved;
+}
+
+void host_interrupt_steps(uint64_t from, void (*fn)(void))
+{
+    struct sigaction act = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO | SA_RESTART };
+
+    if (sigaction(SIGTRAP, &act, NULL) != 0) {
+        die("sigaction of SIGTRAP");
+    }
+    this_cpu.irq_fn = fn;
+    this_cpu.steps = 0;
+    this_cpu.first_step = from;
+    this_cpu.stepping = true;
+    __builtin_ia32_writeeflags_u64(__builtin_ia32_readeflags_u64() | TRAP_FLAG);
+}
+
+uint64_t host_end_steps(void)
+{
+    this_cpu.stepping = false;
+    this_cpu.irq_fn = NULL;
+    return this_cpu.steps;
 }
 
 uint64_t port_irq_save(void)

@@ -54,6 +54,14 @@ void host_set_cpu(unsigned cpu);
  */
 void host_interrupts(void (*fn)(void), uint64_t ns);
 
+/*
+ * Interrupt the calling thread after each of its instructions, from the one with number `from` on,
+ * unless interrupts are off then. Until host_end_steps(), which returns how many there were. Not
+ * under ThreadSanitizer, whose own instructions count, and wait for each other.
+ */
+void host_interrupt_steps(uint64_t from, void (*fn)(void));
+uint64_t host_end_steps(void);
+
 /* Of the calling thread: where port_panic() jumps while a test waits for it, and what it said. */
 extern _Thread_local jmp_buf *host_panic_jmp;
 extern _Thread_local char host_panic_text[512];

@@ -218,6 +218,35 @@ static void test_interrupts_nest_when_let(void **state)
     port_irq_restore(0);
 }
 
+/* A few instructions, some of them with interrupts off; returns how many there were. */
+static __attribute__((noinline)) uint64_t stepped(uint64_t from)
+{
+    uint64_t irq;
+
+    interrupts = 0;
+    host_interrupt_steps(from, count_interrupt);
+    irq = port_irq_save();
+    for (volatile unsigned i = 0; i < 10; i++) {
+    }
+    port_irq_restore(irq);
+    return host_end_steps();
+}
+
+static void test_interrupts_at_each_step(void **state)
+{
+    uint64_t n = stepped(UINT64_MAX);
+
+    (void)state;
+    seen_on = 0;
+    assert_true(n > 40);
+    assert_int_equal(interrupts, 0);
+    assert_int_equal(stepped(0), n);
+    assert_true(interrupts > 0 && interrupts < n - 30);
+    assert_int_equal(stepped(n - 1), n);
+    assert_int_equal(interrupts, 1);
+    assert_int_equal(seen_on, 0);
+}
+
 static void test_threads_have_numbers(void **state)
 {
     (void)state;
@@ -234,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_fence_in_sandbox),
         cmocka_unit_test(test_interrupts_wait_while_off),
         cmocka_unit_test(test_interrupts_nest_when_let),
+        cmocka_unit_test(test_interrupts_at_each_step),
         cmocka_unit_test(test_threads_have_numbers),
     };
 

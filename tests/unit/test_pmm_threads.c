@@ -1168,6 +1168,178 @@ static void test_interrupts(void **state)
     scattered_with("interrupts", threads_of(state), interrupted_body);
 }
 
+/* ---- a check amid a hit ---------------------------------------------------------------------- */
+
+/*
+ * A hit that works on the planes changes several things in turn, with interrupts on. After each of
+ * its instructions an interrupt comes upon it, and the pool is checked: by the handler, or by
+ * another processor while the handler waits.
+ */
+#ifndef HOST_TSAN
+
+#define HITS_SINGLE 512 /* frames of one block, and */
+#define HITS_X      512 /* number of one that is not of it */
+#define HITS_LAST   100 /* number of one of it */
+#define HITS_ASK    7   /* instructions */
+#define HITS_PARTS  4   /* of a hit's instructions, at the beginning of which interrupts begin */
+
+static pfn_t hit_pfns[HITS_SINGLE + 1];
+static pfn_t hit_whole;
+static _Atomic bool asked, asking;
+
+static void nothing(void)
+{
+}
+
+static void take_single(unsigned i)
+{
+    hit_pfns[i] = pmm_get(w.p, 0, 0);
+    expect(!pfn_is_none(hit_pfns[i]));
+}
+
+/*
+ * All of a block but one frame becomes free, which then goes into the plane, and makes the block
+ * whole: the cache is empty at first, so its GIVE slot has the word of the frame put first.
+ */
+static void fill_block(void)
+{
+    pmm_idle(w.p);
+    pmm_put(w.p, hit_pfns[HITS_X], 0);
+    for (unsigned i = 0; i < HITS_SINGLE; i++) {
+        if (i != HITS_LAST) {
+            pmm_put(w.p, hit_pfns[i], 0);
+        }
+    }
+}
+
+static void put_last(void)
+{
+    pmm_put(w.p, hit_pfns[HITS_LAST], 0);
+}
+
+static void take_singles(void)
+{
+    for (unsigned i = 0; i <= HITS_SINGLE; i++) {
+        take_single(i);
+    }
+}
+
+static void take_whole(void)
+{
+    hit_whole = pmm_get(w.p, TOP, 0);
+    expect(!pfn_is_none(hit_whole));
+}
+
+static void put_whole(void)
+{
+    pmm_put(w.p, hit_whole, TOP);
+}
+
+/* So that the next one comes from the same word. */
+static void take_and_put_whole(void)
+{
+    take_whole();
+    put_whole();
+}
+
+static const struct {
+    void (*before)(void);
+    void (*hit)(void);
+    void (*after)(void);
+} hits[] = {
+    { fill_block, put_last, take_singles },
+    { take_and_put_whole, take_whole, put_whole },
+    { take_whole, put_whole, nothing },
+};
+
+/* Now and then, as it takes long where threads have to wait for a processor: have the other stop
+ * the pool, and check it. Stop it, too, until that has happened. */
+static void ask_for_check(void)
+{
+    struct pmm_stats s;
+    uint64_t stops;
+
+    if (++workers[0].done % HITS_ASK != 0) {
+        return;
+    }
+    pmm_get_stats(w.p, &s);
+    atomic_store(&asked, true);
+    do {
+        stops = s.stops;
+        port_spin_hint();
+        pmm_get_stats(w.p, &s);
+    } while (s.stops == stops + 1);
+}
+
+/* One hit, interrupted from its instruction `from` on; returns how many it had. */
+static uint64_t interrupted_hit(unsigned i, uint64_t from, void (*check)(void))
+{
+    uint64_t n;
+
+    hits[i].before();
+    host_interrupt_steps(from, check);
+    hits[i].hit();
+    n = host_end_steps();
+    while (atomic_load(&asked)) {
+        port_spin_hint();
+    }
+    hits[i].after();
+    return n;
+}
+
+/* A hit that was interrupted early may go on otherwise than one that has decided already. */
+static void check_amid(unsigned i, void (*check)(void))
+{
+    uint64_t n = interrupted_hit(i, UINT64_MAX, nothing);
+
+    for (uint64_t part = 0; part < HITS_PARTS && !atomic_load(&failed); part++) {
+        interrupted_hit(i, n * part / HITS_PARTS, check);
+    }
+    expect(n > 50);
+}
+
+static void *hits_body(void *arg)
+{
+    struct worker *me = arg;
+
+    host_set_cpu(me->cpu);
+    if (me->cpu != 0) {
+        while (atomic_load(&asking)) {
+            if (atomic_load(&asked)) {
+                expect_sound();
+                atomic_store(&asked, false);
+            }
+            port_spin_hint();
+        }
+        return NULL;
+    }
+    take_singles();
+    for (unsigned i = 0; i < MM_COUNTOF(hits); i++) {
+        check_amid(i, expect_sound);
+        check_amid(i, ask_for_check);
+    }
+    for (unsigned i = 0; i <= HITS_SINGLE; i++) {
+        pmm_put(w.p, hit_pfns[i], 0);
+    }
+    atomic_store(&asking, false);
+    return NULL;
+}
+
+static void test_check_amid_hits(void **state)
+{
+    struct host_rng rng = host_rng_make("checks amid hits");
+
+    (void)state;
+    open_world(even, 1, 2);
+    atomic_store(&limit_frames, w.frames);
+    atomic_store(&asking, true);
+    run_threads(2, &rng, hits_body);
+    assert_all_is_back(0);
+    close_world();
+}
+
+#endif
+
 /* ---- giving back what is not one's own ------------------------------------------------------- */
 
 /* Frame `k` that processor 1 gets, of so many; it puts those that are not kept. */
@@ -1353,6 +1525,9 @@ int main(void)
         cmocka_unit_test(test_refusal_is_forgotten),
         { "test_interrupts_1", test_interrupts, NULL, NULL, &one },
         { "test_interrupts_2", test_interrupts, NULL, NULL, &two },
+#ifndef HOST_TSAN
+        cmocka_unit_test(test_check_amid_hits),
+#endif
         cmocka_unit_test(test_second_put_of_a_cached_frame),
         cmocka_unit_test(test_second_put_in_a_batch),
         cmocka_unit_test(test_put_of_a_block_that_is_cached),
