@@ -4,7 +4,7 @@
  * pmm.c explains what the structures mean; here is what must be true of them, whatever happened
  * before. P1 to P9 are looked at with the pool stopped, when no cache holds anything; P10, about
  * the cache of the caller's own processor, just before. No hit is under way, unless the caller is a
- * handler that came upon one: what that may not have changed yet is left out then. (*)
+ * handler that came upon one: what that may not have changed yet, marked * below, is left out then.
  *
  *  P1  ranges are not empty, sorted, do not overlap, and keep to their kind: frame 0 is in none,
  *      and those of a PMM_GENERAL pool lie above 1 MiB, of a PMM_LOW one below it
@@ -12,17 +12,18 @@
  *      frame; directory and zones point to the sections that they should
  *  P3  a section is closed or open, and not both; a closed one is covered by free ranges wholly
  *  P4  a block is in one of five states; free frames and whole blocks are shown: a SPLIT block with
- *      free frames has `some`, and its section is in `some_free`, or `some_whole` for whole blocks
- * (*) P5  a frame that no range covers is not FREE and not given; a BODY frame follows a HEAD, a
- * BODY frame or a GIVEN block, and a GIVEN block that is `kin` likewise P6  no block has an owner,
- * none is full that is not whole, and no word is marked as in a hand (*) P7  the counts are those
- * of the frames: `total`, `held` and `records`, and the sum of `taken` (*); the planes that lie in
- * frames of the pool lie in HELD ones, and are as many as `records` P8  if a bit of `none` is set,
- * there is no free block of that order (*) P9  bad ranges are sorted, apart from each other,
- * covered, and hold nothing that is free; `leaving` counts what is in use there, and each section
- * with such frames says so P10 an owned block is SPLIT, has its `owned` bit set, and is in one
- * place only; the frames of a slot are in such a block, those of GIVE in any that is SPLIT, and
- * neither free in the plane nor part of a larger allocation
+ *      free frames has `some`, and its section is in `some_free`, or `some_whole` for whole blocks*
+ *  P5  a frame that no range covers is not FREE and not given; a BODY frame follows a HEAD, a BODY
+ *      frame or a GIVEN block, and a GIVEN block that is `kin` likewise
+ *  P6  no block has an owner, none is full that is not whole, and no word is marked as in a hand*
+ *  P7  the counts are those of the frames: `total`, `held` and `records`, and the sum of `taken`*;
+ *      the planes that lie in frames of the pool lie in HELD ones, and are as many as `records`
+ *  P8  if a bit of `none` is set, there is no free block of that order*
+ *  P9  bad ranges are sorted, apart from each other, covered, and hold nothing that is free;
+ *      `leaving` counts what is in use there, and each section with such frames says so
+ *  P10 an owned block is SPLIT, has its `owned` bit set, and is in one place only; the frames of a
+ *      slot are in such a block, those of GIVE in any that is SPLIT, and neither free in the plane
+ *      nor part of a larger allocation
  *
  * The walk is bounded by the number of ranges and sections, which are (const), and follows nothing
  * that P1 or P2 has not found right: so it ends whatever the rest holds.
@@ -35,7 +36,7 @@
 /* A walk through all frames, by rising address. */
 struct walk {
     const struct pmm *p;
-    bool amid_hit;  /* what is marked (*) above may not be so */
+    bool amid_hit;  /* what is marked * above may not be so */
     uint64_t range; /* index of the first range that may cover what comes next */
     uint64_t nfree, nheld, nused;
 
