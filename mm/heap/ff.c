@@ -376,6 +376,7 @@ static void cut_off(struct heap_ff *h, struct heap_ff_arena *a, struct ff_block 
 
 void *heap_ff_alloc_aligned(struct heap_ff *h, size_t nbytes, size_t align)
 {
+    size_t peak = h->peak_used_bytes;
     struct heap_ff_arena *a;
     struct ff_block b;
     uint32_t n, m;
@@ -403,6 +404,7 @@ void *heap_ff_alloc_aligned(struct heap_ff *h, size_t nbytes, size_t align)
         ff_cut(a, b.start, m, b.end, false);
         release(h, a, (struct ff_block){ b.start, m });
     }
+    h->peak_used_bytes = mm_max(peak, h->used_bytes); /* what was cut off is no part of it */
     return ff_ptr(a, m);
 }
 
