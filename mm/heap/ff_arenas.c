@@ -84,6 +84,12 @@ static uint32_t limit_of(size_t nbytes)
     return lo > FF_FIRST ? (uint32_t)lo : 0;
 }
 
+/* An arena may have room for a few granules more, but not for what must be in front of them. */
+static uint32_t end_in_limit(uint64_t end, uint32_t limit)
+{
+    return (uint32_t)mm_min(end, limit);
+}
+
 /* Clear what an array with an entry for each 8^l chunks has for chunks behind that of granule
  * `from` up to that of `to`; in groups of eight, as they are read. */
 static void clear(void *array, size_t entry, uint32_t from, uint32_t to, unsigned l)
@@ -133,8 +139,9 @@ static struct heap_ff_arena *arena_make(struct heap_ff *h, void *base, size_t nb
         .base = (uintptr_t)base + meta_bytes(limit) - (FF_FIRST << FF_GRANULE_SHIFT),
         .chunks = (struct ff_chunk *)(a + 1),
         .top = FF_FIRST,
-        .end = FF_FIRST +
-               (uint32_t)((mm_min(nbytes, HEAP_FF_ARENA) - meta_bytes(limit)) >> FF_GRANULE_SHIFT),
+        .end = end_in_limit(
+            FF_FIRST + ((mm_min(nbytes, HEAP_FF_ARENA) - meta_bytes(limit)) >> FF_GRANULE_SHIFT),
+            limit),
         .root = FF_FLAT - 1,
         .limit = limit,
         .from_backing = from_backing,
@@ -348,11 +355,11 @@ static bool arena_lengthen(struct heap_ff *h, struct heap_ff_arena *a, uint32_t 
     if (got == 0) {
         return false;
     }
-    MM_ASSERT(got >= nbytes && got <= (size_t)(a->limit - a->end) << FF_GRANULE_SHIFT);
+    MM_ASSERT(got >= nbytes);
     a->range_bytes += got;
     h->arena_bytes += got;
     count_bytes(h);
-    a->end += (uint32_t)(got >> FF_GRANULE_SHIFT);
+    a->end = end_in_limit((uint64_t)a->end + (got >> FF_GRANULE_SHIFT), a->limit);
     clear_up_to(a, a->end);
     return true;
 }
