@@ -1,5 +1,6 @@
 #include "heap_kind.h"
 
+#include "mm/heap_ff.h"
 #include "mm/heap_list.h"
 
 struct show {
@@ -7,7 +8,7 @@ struct show {
     void *ctx;
 };
 
-/* Of each heap the same functions by the same names; SHOW is what their views differ in. */
+/* Of each heap the same functions by the same names. */
 #define HEAP_FUNCTIONS(heap)                                                                       \
     static mm_err_t heap##_do_add_arena(void *h, void *base, size_t nbytes)                        \
     {                                                                                              \
@@ -42,9 +43,9 @@ struct show {
         struct heap##_stats of;                                                                    \
                                                                                                    \
         heap##_get_stats(h, &of);                                                                  \
-        *s = (struct heap_kind_stats){ of.arena_bytes,  of.used_bytes, of.free_bytes,              \
-                                       of.largest_free, of.nused,      of.nfree,                   \
-                                       of.narenas };                                               \
+        *s = (struct heap_kind_stats){ of.arena_bytes,  of.used_bytes,      of.free_bytes,         \
+                                       of.largest_free, of.nused,           of.nfree,              \
+                                       of.narenas,      PEAKS_OF_##heap(of) };                     \
     }                                                                                              \
     static bool heap##_show(void *ctx, const struct heap##_view *v)                                \
     {                                                                                              \
@@ -69,6 +70,9 @@ struct show {
     .realloc = heap##_do_realloc, .free = heap##_do_free, .size = heap##_do_size,                  \
     .get_stats = heap##_do_get_stats, .for_each = heap##_do_for_each, .check = heap##_do_check
 
+#define PEAKS_OF_heap_list(s) 0, 0
+#define PEAKS_OF_heap_ff(s)   (s).peak_arena_bytes, (s).peak_used_bytes
+
 /* ---- heap_list -------------------------------------------------------------------------------- */
 
 HEAP_FUNCTIONS(heap_list)
@@ -86,4 +90,30 @@ const struct heap_kind heap_kind_list = {
     .least = 32,
     .init = list_init,
     HEAP_MEMBERS(heap_list),
+};
+
+/* ---- heap_ff ---------------------------------------------------------------------------------- */
+
+HEAP_FUNCTIONS(heap_ff)
+
+static void ff_init(void *h, const struct mm_backing *backing, size_t keep)
+{
+    heap_ff_init(h, backing, keep);
+}
+
+static void ff_trim(void *h)
+{
+    heap_ff_trim(h);
+}
+
+const struct heap_kind heap_kind_ff = {
+    .name = "heap_ff",
+    .least = 16,
+    .aligned_by_size = true,
+    .bounded = true,
+    .counts_peaks = true,
+    .aligns_arenas = true,
+    .init = ff_init,
+    .trim = ff_trim,
+    HEAP_MEMBERS(heap_ff),
 };

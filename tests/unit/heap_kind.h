@@ -10,6 +10,7 @@
 struct heap_kind_stats {
     size_t arena_bytes, used_bytes, free_bytes, largest_free;
     size_t nused, nfree, narenas;
+    size_t peak_arena_bytes, peak_used_bytes; /* 0 where nobody counts them */
 };
 
 struct heap_kind_view {
@@ -26,6 +27,10 @@ struct heap_kind {
                         * block */
     bool aligned_by_size; /* an aligned request takes the lowest free block that is large enough
                            * wherever it lies, not the lowest in which it just fits */
+    bool bounded;         /* free memory at the end of a range that may grow goes back, but for what
+                           * is to be kept */
+    bool counts_peaks;
+    bool aligns_arenas; /* what of an arena is below its first multiple of 16 does not count */
 
     void (*init)(void *h, const struct mm_backing *backing, size_t keep);
     mm_err_t (*add_arena)(void *h, void *base, size_t nbytes);
@@ -42,5 +47,6 @@ struct heap_kind {
 };
 
 extern const struct heap_kind heap_kind_list;
+extern const struct heap_kind heap_kind_ff;
 
 #endif

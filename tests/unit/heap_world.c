@@ -18,6 +18,7 @@
 #define MAX_EVENTS   64u
 #define FILL_WHOLE   ((size_t)16384) /* of longer blocks only the two ends have a pattern */
 #define FILL_END     ((size_t)2048)
+#define MOST_LOST    ((size_t)256) /* of an arena's end */
 #define POOL_ALIGN   ((size_t)2 << 20)
 #define RUBBISH_MOST ((size_t)1 << 20) /* what of an arena is not zero when the heap gets it */
 
@@ -132,6 +133,7 @@ struct arena {
     uintptr_t base;
     size_t nbytes;
     uintptr_t start, stop; /* what blocks can use */
+    size_t counted;        /* of nbytes; a heap may leave out what alignment cuts off */
     bool fetched;
 };
 
@@ -144,7 +146,7 @@ struct live {
 /* What the heap and its backing said to each other during an operation. */
 struct event {
     enum { GOT, GREW, PUT, REFUSED } what;
-    uintptr_t base; /* GREW: where the range ended */
+    uintptr_t base; /* of a range that was to grow: where it ended; of others that are refused 0 */
     size_t nbytes;
 };
 
@@ -166,6 +168,9 @@ struct heap_world {
 
     struct event events[MAX_EVENTS];
     size_t nevents;
+    size_t spare_bytes; /* by which the highest arena could have grown before the first of them */
+
+    size_t used_bytes, arena_bytes, peak_used_bytes, peak_arena_bytes;
     struct heap_world_counts counts;
 };
 
@@ -175,6 +180,32 @@ static void note(struct heap_world *w, int what, uintptr_t base, size_t nbytes)
 {
     require(w->nevents < MAX_EVENTS, "the heap calls its backing again and again");
     w->events[w->nevents++] = (struct event){ what, base, nbytes };
+}
+
+/* By how many slots the range that ends before slot `at` may grow. */
+static size_t spare_slots(const struct pool *p, size_t at)
+{
+    size_t n = 0;
+
+    while (at + n < p->nslots && p->slot[at + n] == SLOT_SPARE) {
+        n++;
+    }
+    return n;
+}
+
+/* Before the first thing that the heap asks for in an operation. */
+static void note_spare(struct heap_world *w)
+{
+    const struct arena *a = w->narenas > 0 ? &w->arenas[w->narenas - 1] : NULL;
+
+    if (w->nevents == 0) {
+        w->spare_bytes = 0;
+    }
+    if (w->nevents == 0 && a != NULL && a->fetched) {
+        size_t end = (size_t)(a->base + a->nbytes - (uintptr_t)w->pool.mem);
+
+        w->spare_bytes = spare_slots(&w->pool, end / w->pool.grain) * w->pool.grain;
+    }
 }
 
 static bool refuses(struct heap_world *w)
@@ -198,6 +229,7 @@ static void *backing_get(void *ctx, size_t nbytes, size_t align, size_t *got)
     size_t spare = w->config.reach / p->grain, n, at;
 
     require(nbytes > 0, "the heap asks its backing for nothing");
+    note_spare(w);
     require(mm_is_pow2(align), "the heap asks its backing for an alignment of %zu", align);
     if (nbytes > w->config.pool_bytes || w->narenas == MAX_ARENAS || refuses(w)) {
         note(w, REFUSED, 0, nbytes);
@@ -223,16 +255,15 @@ static size_t backing_grow(void *ctx, void *end, size_t nbytes)
 {
     struct heap_world *w = ctx;
     struct pool *p = &w->pool;
-    size_t at = (size_t)((unsigned char *)end - p->mem) / p->grain, n = nbytes / p->grain, most = 0;
+    size_t at = (size_t)((unsigned char *)end - p->mem) / p->grain, n = nbytes / p->grain, most;
 
     require((unsigned char *)end > p->mem && at <= p->nslots &&
                 p->mem + at * p->grain == (unsigned char *)end &&
                 (p->slot[at - 1] == SLOT_FIRST || p->slot[at - 1] == SLOT_REST),
             "the heap grows what is no range of its own");
     require(nbytes > 0 && nbytes % p->grain == 0, "the heap grows a range by %zu bytes", nbytes);
-    while (at + most < p->nslots && p->slot[at + most] == SLOT_SPARE) {
-        most++;
-    }
+    note_spare(w);
+    most = spare_slots(p, at);
     if (n > most || refuses(w)) {
         note(w, REFUSED, (uintptr_t)end, nbytes);
         return 0;
@@ -341,8 +372,9 @@ static size_t gap_in(const struct heap_kind *k, const struct block *b, size_t ne
     return gap <= b->nbytes && need <= b->nbytes - gap ? gap : SIZE_MAX;
 }
 
-/* Use `need` bytes of block i from `gap` on, or a little more if the rest would be no block. */
-static void *take(struct heap_world *w, size_t i, size_t gap, size_t need)
+/* Use `need` bytes of block i from `gap` on, or a little more if the rest would be no block.
+ * Returns the number of the used one. */
+static size_t take(struct heap_world *w, size_t i, size_t gap, size_t need)
 {
     struct block whole = w->blocks[i];
     size_t rest = whole.nbytes - gap - need;
@@ -351,17 +383,20 @@ static void *take(struct heap_world *w, size_t i, size_t gap, size_t need)
         need += rest;
         rest = 0;
     }
+    w->used_bytes += need;
+    w->peak_used_bytes = mm_max(w->peak_used_bytes, w->used_bytes);
     w->blocks[i] = (struct block){ whole.at + gap, need, true, gap == 0 && whole.first };
     if (rest != 0) {
         insert(w, i + 1, (struct block){ whole.at + gap + need, rest, false, false });
     }
     if (gap != 0) {
-        insert(w, i, (struct block){ whole.at, gap, false, whole.first });
+        insert(w, i++, (struct block){ whole.at, gap, false, whole.first });
     }
-    return (void *)(whole.at + gap + w->kind->head_bytes);
+    return i;
 }
 
-static void *model_alloc(struct heap_world *w, size_t nbytes, size_t align)
+/* The number of the block that serves the request; nblocks: there is none. */
+static size_t model_alloc(struct heap_world *w, size_t nbytes, size_t align)
 {
     size_t need = need_of(w->kind, nbytes);
 
@@ -377,7 +412,7 @@ static void *model_alloc(struct heap_world *w, size_t nbytes, size_t align)
             }
         }
     }
-    return NULL;
+    return w->nblocks;
 }
 
 /* Are block i and the one above it neighbours, and the upper one free? */
@@ -386,10 +421,10 @@ static bool can_merge_above(const struct heap_world *w, size_t i)
     return i + 1 < w->nblocks && !w->blocks[i + 1].first && !w->blocks[i + 1].used;
 }
 
-static void model_free(struct heap_world *w, const void *ptr)
+/* Block i is free. It merges with its neighbours; returns the number of what comes of it. */
+static size_t free_block(struct heap_world *w, size_t i)
 {
-    size_t i = find_used(w, ptr);
-
+    w->used_bytes -= w->blocks[i].nbytes;
     w->blocks[i].used = false;
     if (can_merge_above(w, i)) {
         w->blocks[i].nbytes += w->blocks[i + 1].nbytes;
@@ -397,22 +432,24 @@ static void model_free(struct heap_world *w, const void *ptr)
     }
     if (!w->blocks[i].first && !w->blocks[i - 1].used) {
         w->blocks[i - 1].nbytes += w->blocks[i].nbytes;
-        take_out(w, i);
+        take_out(w, i--);
     }
+    return i;
 }
 
-/* Can the block have `nbytes` where it is? If so it has. */
-static bool model_resize(struct heap_world *w, const void *ptr, size_t nbytes)
+/* Can block i have `nbytes` where it is? If so it has. */
+static bool resize_block(struct heap_world *w, size_t i, size_t nbytes)
 {
-    size_t i = find_used(w, ptr), need = need_of(w->kind, nbytes);
-    size_t room = w->blocks[i].nbytes + (can_merge_above(w, i) ? w->blocks[i + 1].nbytes : 0);
+    size_t need = need_of(w->kind, nbytes), room = w->blocks[i].nbytes;
 
+    room += can_merge_above(w, i) ? w->blocks[i + 1].nbytes : 0;
     if (need > room) {
         return false;
     }
     if (can_merge_above(w, i)) {
         take_out(w, i + 1);
     }
+    w->used_bytes -= w->blocks[i].nbytes;
     w->blocks[i].nbytes = room;
     take(w, i, 0, need);
     return true;
@@ -442,18 +479,31 @@ static struct survey survey(struct heap_world *w, uintptr_t base, size_t nbytes)
     struct survey s = { .base = base, .end = base + nbytes, .head_bytes = w->kind->head_bytes };
 
     w->kind->for_each(w->heap, survey_block, &s);
+    for (size_t i = 0; i < w->nevents; i++) { /* it may have become shorter since */
+        const struct event *e = &w->events[i];
+
+        s.stop += e->what == PUT && e->base > base && e->base < s.end ? e->nbytes : 0;
+    }
     require(s.start != 0 && s.start >= base && s.stop <= s.end && s.start % GRANULE == 0 &&
                 s.stop % GRANULE == 0 && s.stop - s.start >= w->kind->least,
             "an arena of %zu bytes has no blocks, or not where it is", nbytes);
     return s;
 }
 
+static void count_arena_bytes(struct heap_world *w, struct arena *a, size_t by)
+{
+    a->counted += by;
+    w->arena_bytes += by;
+    w->peak_arena_bytes = mm_max(w->peak_arena_bytes, w->arena_bytes);
+}
+
 static void add_arena(struct heap_world *w, uintptr_t base, size_t nbytes, bool fetched)
 {
     struct survey s = survey(w, base, nbytes);
-    struct arena a = { base, nbytes, s.start, s.stop, fetched };
+    struct arena a = { base, nbytes, s.start, s.stop, 0, fetched };
     size_t i = w->narenas++;
 
+    count_arena_bytes(w, &a, nbytes - (w->kind->aligns_arenas ? (0 - base) % GRANULE : 0));
     for (; i > 0 && w->arenas[i - 1].base > base; i--) {
         w->arenas[i] = w->arenas[i - 1];
     }
@@ -479,31 +529,45 @@ static void drop_arena(struct heap_world *w, struct arena *a)
     require(!w->blocks[i].used && w->blocks[i].nbytes == a->stop - a->start,
             "the heap puts back an arena that is in use");
     require(a->fetched, "the heap puts back an arena that it was given");
+    count_arena_bytes(w, a, 0 - a->counted);
     take_out(w, i);
     w->narenas--;
     memmove(a, a + 1, (size_t)(w->arenas + w->narenas - a) * sizeof(*a));
 }
 
-/* The arena's end moves by `by` bytes, up or down, and what blocks can use with it. */
-static void move_end(struct heap_world *w, struct arena *a, ptrdiff_t by)
+/* The last of the arena's memory went back. */
+static void shorten(struct heap_world *w, struct arena *a, size_t nbytes)
 {
     size_t last = find(w, a->stop) - 1;
     struct block *b = &w->blocks[last];
 
-    a->nbytes += (size_t)by;
-    if (by < 0) {
-        require(!b->used && b->nbytes >= (size_t)-by, "the heap puts back a tail that is in use");
-        b->nbytes += (size_t)by;
-        if (b->nbytes == 0) {
-            require(!b->first, "the heap puts back all of an arena but its beginning");
-            take_out(w, last);
-        }
-    } else if (!b->used) {
-        b->nbytes += (size_t)by;
-    } else {
-        insert(w, last + 1, (struct block){ a->stop, (size_t)by, false, false });
+    require(!b->used && b->nbytes >= nbytes, "the heap puts back a tail that is in use");
+    count_arena_bytes(w, a, 0 - nbytes);
+    a->nbytes -= nbytes;
+    a->stop -= nbytes;
+    b->nbytes -= nbytes;
+    if (b->nbytes == 0) {
+        require(!b->first, "the heap puts back all of an arena but its beginning");
+        take_out(w, last);
     }
-    a->stop += (uintptr_t)by;
+}
+
+/* There is more of it; not all of that may be for blocks. */
+static void lengthen(struct heap_world *w, struct arena *a, size_t nbytes)
+{
+    struct survey s = survey(w, a->base, a->nbytes + nbytes);
+    size_t more = s.stop - a->stop, last = find(w, a->stop) - 1;
+
+    require(s.start == a->start && more <= nbytes && nbytes - more <= MOST_LOST,
+            "an arena grows by %zu bytes, of which %zu are for blocks", nbytes, more);
+    count_arena_bytes(w, a, nbytes);
+    a->nbytes += nbytes;
+    if (!w->blocks[last].used) {
+        w->blocks[last].nbytes += more;
+    } else if (more != 0) {
+        insert(w, last + 1, (struct block){ a->stop, more, false, false });
+    }
+    a->stop += more;
 }
 
 static void play_event(struct heap_world *w, const struct event *e)
@@ -516,7 +580,7 @@ static void play_event(struct heap_world *w, const struct event *e)
         w->counts.ngot++;
         break;
     case GREW:
-        move_end(w, arena_at(w, e->base - 1), (ptrdiff_t)e->nbytes);
+        lengthen(w, arena_at(w, e->base - 1), e->nbytes);
         w->counts.ngrown++;
         break;
     case PUT:
@@ -525,7 +589,7 @@ static void play_event(struct heap_world *w, const struct event *e)
             drop_arena(w, a);
             w->counts.nput++;
         } else {
-            move_end(w, a, -(ptrdiff_t)e->nbytes);
+            shorten(w, a, e->nbytes);
             w->counts.ncut++;
         }
         break;
@@ -545,49 +609,99 @@ static const struct event *next_search(struct heap_world *w, size_t *at)
     return NULL;
 }
 
-/* The address that a request must get, after what the heap asked its backing for. */
-static void *expected(struct heap_world *w, size_t nbytes, size_t align, size_t *at)
+/* Could the highest arena have been made longer until it serves the request? */
+static bool could_lengthen(const struct heap_world *w, size_t nbytes, size_t align)
 {
-    void *want = model_alloc(w, nbytes, align);
+    size_t need = need_of(w->kind, nbytes);
+    const struct block *last;
+
+    if (!w->kind->bounded || w->spare_bytes == 0 || need > w->config.pool_bytes ||
+        align > w->config.pool_bytes) {
+        return false;
+    }
+    last = &w->blocks[w->nblocks - 1];
+    need += mm_max(align, GRANULE) - GRANULE - (last->used ? 0 : last->nbytes);
+    return mm_align_up(need, w->pool.grain) + MOST_LOST <= w->spare_bytes;
+}
+
+static bool is_of_growth(const struct event *e)
+{
+    return e->what == GREW || (e->what == REFUSED && e->base != 0);
+}
+
+/* The block that a request must get, after what the heap asked its backing for; nblocks: none. */
+static size_t expected(struct heap_world *w, size_t nbytes, size_t align, size_t *at)
+{
+    size_t i = model_alloc(w, nbytes, align);
     const struct event *e;
     bool found = false;
 
-    if (want != NULL) {
+    if (i < w->nblocks) {
         require(next_search(w, at) == NULL, "the heap asks for memory while %zu bytes at %zu fit",
                 nbytes, align);
-        return want;
+        return i;
     }
+    require(*at == w->nevents || !could_lengthen(w, nbytes, align) || is_of_growth(&w->events[*at]),
+            "the heap does not try to grow its highest arena");
     while ((e = next_search(w, at)) != NULL) {
         require(!found, "the heap asks for more memory than %zu bytes at %zu take", nbytes, align);
+        require(e->what != GREW ||
+                    e->base == w->arenas[w->narenas - 1].base + w->arenas[w->narenas - 1].nbytes,
+                "the heap grows an arena that is not the highest");
         found = e->what != REFUSED;
         play_event(w, e);
     }
     if (found) {
-        want = model_alloc(w, nbytes, align);
-        require(want != NULL, "the heap asked for too little: %zu bytes at %zu", nbytes, align);
+        i = model_alloc(w, nbytes, align);
+        require(i < w->nblocks, "the heap asked for too little: %zu bytes at %zu", nbytes, align);
     } else {
         require(*at > 0 || !w->config.backing || nbytes > w->config.pool_bytes ||
                     align > w->config.pool_bytes,
                 "the heap does not ask for memory: %zu bytes at %zu", nbytes, align);
         w->counts.nnull++;
+        i = w->nblocks;
     }
-    return want;
+    return i;
 }
 
-/* After blocks came free: what must be put back was, and nothing else. */
-static void settle(struct heap_world *w, size_t at)
+/* The heap must put [base, base + nbytes) back next. */
+static void require_put(struct heap_world *w, uintptr_t base, size_t nbytes, size_t *at)
 {
-    for (; at < w->nevents; at++) {
-        require(w->events[at].what == PUT, "the heap asks for memory when some came free");
-        play_event(w, &w->events[at]);
-    }
-    for (size_t i = 0; i < w->narenas; i++) {
-        const struct arena *a = &w->arenas[i];
-        const struct block *b = &w->blocks[find(w, a->start)];
+    const struct event *e = &w->events[*at];
 
-        require(!a->fetched || b->used || b->nbytes != a->stop - a->start,
-                "the heap keeps an arena that is empty");
+    require(*at < w->nevents && e->what == PUT, "the heap keeps %zu bytes too many", nbytes);
+    require(e->base == base && e->nbytes == nbytes,
+            "the heap puts back %zu bytes at %zx, not %zu "
+            "at %zx",
+            e->nbytes, (size_t)e->base, nbytes, (size_t)base);
+    ++*at;
+    play_event(w, e);
+}
+
+/* Block i came free, with its neighbours: what the heap must put back for that it has, but for
+ * `keep` bytes. */
+static void settle(struct heap_world *w, size_t i, size_t keep, size_t *at)
+{
+    const struct block *b = &w->blocks[i];
+    const struct arena *a = arena_at(w, b->at);
+    size_t grain = w->config.grain;
+
+    if (!a->fetched || b->used || b->at + b->nbytes != a->stop) {
+        return;
     }
+    if (b->first) {
+        require_put(w, a->base, a->nbytes, at);
+    } else if (w->kind->bounded && w->config.reach != 0 && b->nbytes >= grain &&
+               b->nbytes - grain >= keep) {
+        size_t nbytes = mm_align_down(b->nbytes - keep, grain);
+
+        require_put(w, a->base + a->nbytes - nbytes, nbytes, at);
+    }
+}
+
+static void require_no_more(const struct heap_world *w, size_t at)
+{
+    require(at == w->nevents, "the heap calls its backing for no reason");
 }
 
 /* ---- contents --------------------------------------------------------------------------------- */
@@ -634,9 +748,11 @@ static void add_live(struct heap_world *w, unsigned char *ptr, size_t nbytes)
     fill(w, &w->live[w->nlive++]);
 }
 
-static void require_ptr(const struct heap_world *w, const void *ptr, const void *want,
-                        const char *what, size_t nbytes, size_t align)
+static void require_ptr(const struct heap_world *w, const void *ptr, size_t i, const char *what,
+                        size_t nbytes, size_t align)
 {
+    const void *want = i < w->nblocks ? (void *)(w->blocks[i].at + w->kind->head_bytes) : NULL;
+
     require(ptr == want, "%s: %s of %zu bytes at %zu gets %p, not %p", w->kind->name, what, nbytes,
             align, ptr, want);
 }
@@ -649,9 +765,22 @@ static void require_size(struct heap_world *w, const void *ptr, size_t nbytes)
     require(n == want && n >= nbytes, "a block of %zu bytes has %zu, not %zu", nbytes, n, want);
 }
 
+/* An aligned request was cut out of one that was longer by `align` - 16: what was behind came free
+ * with all that follows it. */
+static void settle_aligned(struct heap_world *w, size_t i, size_t align, size_t *at)
+{
+    const struct block *b = &w->blocks[i];
+    size_t front = !b->first && !b[-1].used ? b[-1].nbytes : 0;
+
+    if (align > GRANULE && front != align - GRANULE) {
+        require(can_merge_above(w, i), "the model forgot what is behind an aligned block");
+        settle(w, i + 1, w->config.keep, at);
+    }
+}
+
 static void do_alloc(struct heap_world *w, const struct heap_op *op)
 {
-    size_t nbytes = op->nbytes, align = 1, at = 0;
+    size_t nbytes = op->nbytes, align = 1, at = 0, i;
     unsigned char *ptr;
 
     if (op->what == HEAP_OP_ALIGNED) {
@@ -664,10 +793,15 @@ static void do_alloc(struct heap_world *w, const struct heap_op *op)
         }
         require(ptr == NULL || all_are(ptr, nbytes, 0), "zeroed memory is not");
     } else {
-        ptr = w->kind->alloc(w->heap, nbytes);
+        ptr = op->what == HEAP_OP_ALLOC ? w->kind->alloc(w->heap, nbytes)
+                                        : w->kind->realloc(w->heap, NULL, nbytes);
     }
-    require_ptr(w, ptr, expected(w, nbytes, align, &at), "a request", nbytes, align);
-    require(at == w->nevents, "the heap puts memory back while it is asked for some");
+    i = expected(w, nbytes, align, &at);
+    require_ptr(w, ptr, i, "a request", nbytes, align);
+    if (ptr != NULL && w->kind->aligned_by_size) {
+        settle_aligned(w, i, align, &at);
+    }
+    require_no_more(w, at);
     if (ptr != NULL) {
         require((uintptr_t)ptr % GRANULE == 0 && (uintptr_t)ptr % align == 0, "misaligned");
         require_size(w, ptr, nbytes);
@@ -677,39 +811,40 @@ static void do_alloc(struct heap_world *w, const struct heap_op *op)
 
 static void do_realloc(struct heap_world *w, const struct heap_op *op)
 {
-    size_t at = 0, old, kept;
-    struct live *l, was;
+    struct heap_op fresh = { .what = HEAP_OP_ALLOC, .nbytes = op->nbytes };
+    size_t at = 0, i, old, kept;
+    struct live *l;
     unsigned char *now;
 
     if (w->nlive == 0) {
-        now = w->kind->realloc(w->heap, NULL, op->nbytes);
-        require_ptr(w, now, expected(w, op->nbytes, 1, &at), "realloc(NULL)", op->nbytes, 1);
-        if (now != NULL) {
-            add_live(w, now, op->nbytes);
-        }
+        fresh.what = HEAP_OP_REALLOC; /* of NULL */
+        do_alloc(w, &fresh);
         return;
     }
     l = &w->live[op->which % w->nlive];
-    was = *l;
     verify(w, l);
     old = w->kind->size(w->heap, l->ptr);
     now = w->kind->realloc(w->heap, l->ptr, op->nbytes);
-    if (model_resize(w, was.ptr, op->nbytes)) {
-        require_ptr(w, now, was.ptr, "realloc in place", op->nbytes, 1);
-        settle(w, 0);
+    i = find_used(w, l->ptr);
+    if (resize_block(w, i, op->nbytes)) {
+        require_ptr(w, now, i, "realloc in place", op->nbytes, 1);
+        if (w->blocks[i].nbytes - w->kind->head_bytes < old) {
+            settle(w, i + 1, w->config.keep, &at);
+        }
         w->counts.nresized++;
     } else {
         /* The new block is looked for while the old one is still there. */
-        require_ptr(w, now, expected(w, op->nbytes, 1, &at), "realloc", op->nbytes, 1);
+        i = expected(w, op->nbytes, 1, &at);
+        require_ptr(w, now, i, "realloc", op->nbytes, 1);
         if (now == NULL) {
-            require(at == w->nevents, "the heap puts memory back while it is asked for some");
+            require_no_more(w, at);
             verify(w, l);
             return;
         }
-        model_free(w, was.ptr);
-        settle(w, at);
+        settle(w, free_block(w, find_used(w, l->ptr)), w->config.keep, &at);
         w->counts.nmoved++;
     }
+    require_no_more(w, at);
     require_size(w, now, op->nbytes);
     kept = mm_min(old <= FILL_WHOLE ? old : FILL_END, w->kind->size(w->heap, now));
     require(all_are(now, kept, l->fill), "realloc to %zu bytes lost what was in the block",
@@ -721,8 +856,10 @@ static void do_realloc(struct heap_world *w, const struct heap_op *op)
 
 static void do_free(struct heap_world *w, size_t which)
 {
+    size_t at = 0;
     struct live l;
 
+    w->nevents = 0;
     if (w->nlive == 0) {
         w->kind->free(w->heap, NULL);
         return;
@@ -732,27 +869,32 @@ static void do_free(struct heap_world *w, size_t which)
     verify(w, &l);
     w->kind->free(w->heap, l.ptr);
     w->live[which] = w->live[--w->nlive];
-    model_free(w, l.ptr);
-    settle(w, 0);
+    settle(w, free_block(w, find_used(w, l.ptr)), w->config.keep, &at);
+    require_no_more(w, at);
 }
 
 static void do_trim(struct heap_world *w)
 {
-    if (w->kind->trim != NULL) {
-        w->kind->trim(w->heap);
-        settle(w, 0);
+    size_t at = 0;
+
+    w->nevents = 0;
+    if (w->kind->trim == NULL) {
+        return;
     }
+    w->kind->trim(w->heap);
+    for (size_t i = 0; i < w->narenas; i++) {
+        settle(w, find(w, w->arenas[i].stop) - 1, 0, &at);
+    }
+    require_no_more(w, at);
 }
 
-/* One that overlaps an arena is refused. */
+/* One that overlaps an arena, by a granule at least, is refused. */
 static void do_add_overlapping(struct heap_world *w, const struct heap_op *op)
 {
     const struct arena *a = &w->arenas[op->which % w->narenas];
-    uintptr_t base = a->base + op->align % a->nbytes;
+    uintptr_t lowest = a->base - mm_min(op->nbytes, a->base) + GRANULE;
+    uintptr_t base = lowest + op->align % (a->base + a->nbytes - GRANULE - lowest);
 
-    if (op->which % 2 != 0) { /* from below into it */
-        base = a->base - mm_min(op->nbytes, a->base) + 1 + op->align % op->nbytes;
-    }
     require(w->kind->add_arena(w->heap, (void *)base, op->nbytes) == MM_EINVAL,
             "an arena over another one was accepted");
 }
@@ -766,7 +908,7 @@ static void do_add_arena(struct heap_world *w, const struct heap_op *op)
            top = op->align % 64 % (p->grain / 2);
     unsigned char *base;
 
-    if (w->narenas > 0 && nbytes > 0 && op->align % 7 == 0) {
+    if (w->narenas > 0 && nbytes > 2 * GRANULE && op->align % 7 == 0) {
         do_add_overlapping(w, op);
         return;
     }
@@ -836,14 +978,15 @@ static bool compare_block(void *ctx, const struct heap_kind_view *v)
 
 void heap_world_compare(struct heap_world *w)
 {
-    struct heap_kind_stats have, want = { .narenas = w->narenas };
+    struct heap_kind_stats have, want = { .narenas = w->narenas, .arena_bytes = w->arena_bytes };
     struct cursor c = { .w = w };
 
     assert_sound(w->kind->check(w->heap));
     w->kind->for_each(w->heap, compare_block, &c);
     require(c.i == w->nblocks, "the heap has %zu blocks, the model %zu", c.i, w->nblocks);
-    for (size_t i = 0; i < w->narenas; i++) {
-        want.arena_bytes += w->arenas[i].nbytes;
+    if (w->kind->counts_peaks) {
+        want.peak_arena_bytes = w->peak_arena_bytes;
+        want.peak_used_bytes = w->peak_used_bytes;
     }
     for (size_t i = 0; i < w->nblocks; i++) {
         const struct block *b = &w->blocks[i];
@@ -861,11 +1004,12 @@ void heap_world_compare(struct heap_world *w)
             w->nlive);
     w->kind->get_stats(w->heap, &have);
     require(memcmp(&have, &want, sizeof(want)) == 0,
-            "arenas %zu in %zu, used %zu in %zu, free %zu in %zu, largest %zu; wanted %zu in %zu, "
-            "%zu in %zu, %zu in %zu, %zu",
+            "arenas %zu in %zu, used %zu in %zu, free %zu in %zu, largest %zu, peaks %zu and %zu; "
+            "wanted %zu in %zu, %zu in %zu, %zu in %zu, %zu, %zu and %zu",
             have.arena_bytes, have.narenas, have.used_bytes, have.nused, have.free_bytes,
-            have.nfree, have.largest_free, want.arena_bytes, want.narenas, want.used_bytes,
-            want.nused, want.free_bytes, want.nfree, want.largest_free);
+            have.nfree, have.largest_free, have.peak_arena_bytes, have.peak_used_bytes,
+            want.arena_bytes, want.narenas, want.used_bytes, want.nused, want.free_bytes,
+            want.nfree, want.largest_free, want.peak_arena_bytes, want.peak_used_bytes);
 }
 
 /* ---- begin and end ---------------------------------------------------------------------------- */
@@ -898,10 +1042,8 @@ struct heap_world_counts heap_world_close(struct heap_world *w)
     struct heap_world_counts counts;
 
     while (w->nlive > 0) {
-        w->nevents = 0;
         do_free(w, host_rng_next(&w->rng));
     }
-    w->nevents = 0;
     do_trim(w);
     heap_world_compare(w);
     for (size_t i = 0; i < w->narenas; i++) {

@@ -13,7 +13,7 @@
 #define DEFAULT_OPS 500000u
 #define RUN_OPS     10000u /* on average, of most runs */
 
-static const struct heap_kind *const kinds[] = { &heap_kind_list };
+static const struct heap_kind *const kinds[] = { &heap_kind_list, &heap_kind_ff };
 
 static uint64_t total_ops(void)
 {
