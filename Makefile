@@ -228,7 +228,8 @@ FUZZ    := -fsanitize=address,undefined -fno-sanitize-recover=all
 FUZZCOV := -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp,indirect-calls
 FUZZBIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 $(eval $(call host_rules,fuzz,FUZZ,$(CLANG),$(HINLINE) $(FUZZCOV) $(FUZZ)))
-FUZZSRC := $(filter mm/memmap/%,$(MM)) $(filter efi/facts% efi/pool.c,$(STUB_LOGIC)) tests/unit/host_port.c
+FUZZSRC := $(filter mm/memmap/% mm/heap/list.c mm/heap/ff%,$(MM)) $(filter efi/facts% efi/pool.c,$(STUB_LOGIC)) \
+           $(addprefix tests/unit/,host_port.c heap_kind.c heap_world.c)
 $(FUZZBIN): $(B)/fuzz/%: $(B)/fuzz/tests/fuzz/%.o $(FUZZSRC:%.c=$(B)/fuzz/%.o)
 	$(Q)$(CLANG) -fsanitize=fuzzer $(FUZZ) -o $@ $^ -lcmocka
 
