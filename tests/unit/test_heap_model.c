@@ -140,7 +140,7 @@ static struct heap_world_counts run(const struct plan *p, struct host_rng *r)
     for (size_t i = 0; i < p->arenas; i++) {
         add_arena(w, r, p);
     }
-    while (heap_world_nlive(w) < p->build) {
+    for (size_t i = 0; i < p->build; i++) {
         struct heap_op op = { .what = HEAP_OP_ALLOC, .nbytes = size_of(r, p->sizes) };
 
         heap_world_do(w, &op);
@@ -251,7 +251,7 @@ static void every_address_of_many(void **state)
                                        .pool_bytes = (size_t)64 << 20,
                                        .backing = true,
                                        .grain = (size_t)1 << 16,
-                                       .reach = (size_t)4 << 20,
+                                       .reach = kind->bounded ? (size_t)4 << 20 : 0,
                                        .keep = (size_t)1 << 20,
                                        .fail_at = -1,
                                        .seed = host_rng_next(&r) },
