@@ -209,6 +209,15 @@ static const struct bench benches[] = {
     { "clear", "memset of a page", bench_clear },
 };
 
+/* Of more work, and beside others. */
+static const struct table {
+    const char *name;
+    bool (*run)(void);
+} tables[] = {
+    { "pmm", bench_pmm },
+    { "heap", bench_heap },
+};
+
 static bool run_bench(const struct bench *b)
 {
     unsigned count = 1;
@@ -245,11 +254,14 @@ static int cmd_bench(int argc, char **argv)
         any = true;
         good = run_bench(&benches[i]) && good;
     }
-    if (a.n == 0 || strcmp(a.operand[0], "pmm") == 0) {
+    for (size_t i = 0; i < MM_COUNTOF(tables); i++) {
+        if (a.n != 0 && strcmp(a.operand[0], tables[i].name) != 0) {
+            continue;
+        }
         kputs(any ? "\n" : "");
         any = true;
-        if (!bench_pmm()) {
-            kputs(STYLE_BAD "pmm: out of memory" STYLE_OFF "\n");
+        if (!tables[i].run()) {
+            kprintf(STYLE_BAD "%s: out of memory" STYLE_OFF "\n", tables[i].name);
             good = false;
         }
     }
@@ -266,7 +278,8 @@ MONITOR_COMMAND(bench) = {
     .args = "[NAME]",
     .brief = "what the basic operations cost, in cycles",
     .help = "NAME is one line of the table, or pmm: the frame allocator at more work, beside\n"
-            "a plain bitmap with a lock. Emulated cycles say nothing about real ones, but\n"
-            "under -icount shift=0 they are instructions, which repeat from run to run.\n",
+            "a plain bitmap with a lock; or heap: first fit in bounded time beside the same\n"
+            "over a list. Emulated cycles say nothing about real ones, but under -icount\n"
+            "shift=0 they are instructions, which repeat from run to run.\n",
     .run = cmd_bench,
 };

@@ -707,8 +707,10 @@ def test_bench(guest):
     assert all(int(cycles) > 0 and int(times) >= 1000 for _, cycles, _, times in figures)
     assert "under QEMU with -icount shift=0 these\nare instructions" in text
     row = r"(\S.*?) {2,}(\d+) +(\d+)(?: +[\d.]+)?"
-    pmm = {name: (int(pool), int(bitmap)) for name, pool, bitmap in
-           rows(text[text.index("\nframes of "):], row)}
+    pmm, heap = ({name: (int(ours), int(other)) for name, ours, other in rows(part, row)} for part in
+                 text[text.index("\nframes of "):].split("\nheaps, an operation "))
+    assert len(heap) == 7 and all(a > 0 and b > 0 for a, b in heap.values())
+    assert heap["2000 small holes in front"][1] > 10 * heap["2000 small holes in front"][0]
     assert len(pmm) == 10 and all(a > 0 and b > 0 for a, b in pmm.values())
     assert len({*pmm["2 MiB, half of them pinned: blocks found"]}) == 1  # all of them, by both
     assert "BROKEN" not in guest.cmd("check")
