@@ -10,8 +10,9 @@
 
 #include <stdlib.h>
 
-#define DEFAULT_OPS 500000u
-#define RUN_OPS     10000u /* on average, of most runs */
+#define DEFAULT_OPS 300000u
+#define MOST_ZEROED ((size_t)2 << 20) /* bytes, for the time that it takes */
+#define RUN_OPS     10000u            /* on average, of most runs */
 
 static const struct heap_kind *const kinds[] = { &heap_kind_list, &heap_kind_ff };
 
@@ -34,7 +35,8 @@ static bool once_in(struct host_rng *r, uint64_t n)
 
 /* ---- sizes ------------------------------------------------------------------------------------ */
 
-enum sizes { UNIFORM, POWER, FEW, EDGES, TINY, LARGE, SIZES };
+/* Any of the first are mixed at random. */
+enum sizes { UNIFORM, POWER, FEW, EDGES, TINY, LARGE, ANY_SIZES, HUGE = ANY_SIZES };
 
 static size_t size_of(struct host_rng *r, enum sizes kind)
 {
@@ -51,6 +53,8 @@ static size_t size_of(struct host_rng *r, enum sizes kind)
         return ((size_t)1 << below(r, 16)) + below(r, 35) - mm_min(below(r, 35), 1);
     case TINY:
         return below(r, 70);
+    case HUGE:
+        return below(r, (size_t)1 << below(r, 29));
     default:
         return below(r, once_in(r, 8) ? 1 << 20 : 1 << 16);
     }
@@ -105,7 +109,7 @@ static struct heap_op next_op(struct heap_world *w, struct host_rng *r, const st
 {
     bool rising = step / p->tide % 2 == 0;
     enum sizes sizes =
-        p->mixed != 0 && once_in(r, p->mixed) ? (enum sizes)below(r, SIZES) : p->sizes;
+        p->mixed != 0 && once_in(r, p->mixed) ? (enum sizes)below(r, ANY_SIZES) : p->sizes;
     struct heap_op op = { .which = host_rng_next(r), .nbytes = size_of(r, sizes) };
     size_t n = heap_world_nlive(w);
     unsigned what = (unsigned)below(r, 100);
@@ -125,7 +129,7 @@ static struct heap_op next_op(struct heap_world *w, struct host_rng *r, const st
     } else if (once_in(r, 6)) {
         op.what = HEAP_OP_ALIGNED;
         op.align = (size_t)1 << below(r, once_in(r, 20) ? 22 : 13);
-    } else if (once_in(r, 6)) {
+    } else if (once_in(r, 6) && (op.nbytes < MOST_ZEROED || op.nbytes > HEAP_WORLD_MAX_POOL)) {
         op.what = HEAP_OP_ZEROED;
         op.align = once_in(r, 50) ? SIZE_MAX / (1 + below(r, 64)) : 1 + below(r, 4);
         op.nbytes /= op.align < 5 ? op.align : 1;
@@ -190,7 +194,7 @@ static struct plan random_plan(const struct heap_kind *kind, struct host_rng *r)
     size_t grain = HEAP_WORLD_MIN_SLOT << below(r, 13), pool;
     unsigned from = (unsigned)below(r, 4); /* bit 0: a backing, else arenas; both if neither */
     struct plan p = { .max_live = max_live,
-                      .sizes = (enum sizes)below(r, SIZES),
+                      .sizes = (enum sizes)below(r, ANY_SIZES),
                       .mixed = once_in(r, 2) ? 0 : 2 + (unsigned)below(r, 20),
                       .resize = (unsigned)below(r, 50),
                       .tide = 1 + below(r, 8 * max_live),
@@ -270,6 +274,30 @@ static void every_address_of_many(void **state)
     print_counts(kind, nops, &c);
 }
 
+/* A few blocks of up to half of one long arena: an index of more levels. Nothing is copied. */
+static void every_address_of_long(void **state)
+{
+    const struct heap_kind *kind = *state;
+    struct host_rng r = host_rng_make(kind->name);
+    const struct plan p = { .world = { .kind = kind,
+                                       .pool_bytes = (size_t)512 << 20,
+                                       .backing = true,
+                                       .grain = (size_t)1 << 16,
+                                       .reach = kind->bounded ? (size_t)400 << 20 : 0,
+                                       .keep = (size_t)1 << 20,
+                                       .fail_at = -1,
+                                       .seed = host_rng_next(&r) },
+                            .nops = total_ops() / 50,
+                            .max_live = 200,
+                            .sizes = HUGE,
+                            .mixed = 2,
+                            .tide = 400,
+                            .compare_every = 100 };
+    struct heap_world_counts c = run(&p, &r);
+
+    print_counts(kind, p.nops, &c);
+}
+
 /* The same operations again and again, each time with another call of the backing refused. */
 static void out_of_memory_at_each_call(void **state)
 {
@@ -312,6 +340,7 @@ int main(void)
     } tests[] = {
         { "every_address", every_address },
         { "every_address_of_many", every_address_of_many },
+        { "every_address_of_long", every_address_of_long },
         { "out_of_memory_at_each_call", out_of_memory_at_each_call },
     };
     static char names[MM_COUNTOF(kinds)][MM_COUNTOF(tests)][64];
