@@ -23,7 +23,7 @@
 #include "lib/fmt.h"
 #include "lib/ksyms.h"
 #include "lib/string.h"
-#include "mm/heap_list.h"
+#include "mm/heap_ff.h"
 #include "mm/kmalloc.h"
 #include "mm/port.h"
 #include "mm/vmalloc.h"
@@ -435,38 +435,38 @@ static const char *heap_first_fit(void)
 {
     const size_t nbytes = 65536;
     void *arena = kmalloc(nbytes);
-    struct heap_list_stats before, after;
-    struct heap_list h;
+    struct heap_ff_stats before, after;
+    struct heap_ff h;
     void *p[8];
 
-    heap_list_init(&h, NULL);
-    if (arena == NULL || heap_list_add_arena(&h, arena, nbytes) != MM_OK) {
+    heap_ff_init(&h, NULL, 0);
+    if (arena == NULL || heap_ff_add_arena(&h, arena, nbytes) != MM_OK) {
         return "no arena";
     }
-    heap_list_get_stats(&h, &before);
+    heap_ff_get_stats(&h, &before);
     for (unsigned i = 0; i < 8; i++) {
-        p[i] = heap_list_alloc(&h, 1000);
+        p[i] = heap_ff_alloc(&h, 1000);
         if (p[i] == NULL || (i > 0 && p[i] <= p[i - 1])) {
             return "blocks do not follow each other";
         }
     }
-    heap_list_free(&h, p[1]);
-    heap_list_free(&h, p[5]);
-    heap_list_free(&h, p[4]); /* 4 and 5 are one block now */
-    if (heap_list_alloc(&h, 1800) != p[4] || heap_list_alloc(&h, 1000) != p[1]) {
+    heap_ff_free(&h, p[1]);
+    heap_ff_free(&h, p[5]);
+    heap_ff_free(&h, p[4]); /* 4 and 5 are one block now */
+    if (heap_ff_alloc(&h, 1800) != p[4] || heap_ff_alloc(&h, 1000) != p[1]) {
         return "not the lowest block that fits was given";
     }
     for (unsigned i = 0; i < 8; i++) {
         if (i != 5) {
-            heap_list_free(&h, p[i]);
+            heap_ff_free(&h, p[i]);
         }
     }
-    heap_list_get_stats(&h, &after);
+    heap_ff_get_stats(&h, &after);
     if (after.nused != 0 || after.nfree != 1 || after.largest_free != before.largest_free) {
         return "what was freed did not merge into one block";
     }
-    if (heap_list_check(&h) != NULL) {
-        return heap_list_check(&h);
+    if (heap_ff_check(&h) != NULL) {
+        return heap_ff_check(&h);
     }
     kfree(arena);
     return NULL;
