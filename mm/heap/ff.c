@@ -44,32 +44,30 @@ static uint32_t granules_of(size_t nbytes)
 
 /* ---- one arena ---- */
 
+/* A free block of `size` that began in chunk `c` is there no more, and its bits are gone. */
+static inline void forget(struct heap_ff_arena *a, uint32_t c, uint32_t size)
+{
+    ff_drop(a, c, ff_clamp(size));
+    if (__builtin_expect(size >= FF_BIG, 0)) {
+        ff_big_lower(a, c, size);
+    }
+}
+
 /* Use the first `n` granules of the free block [s, e). */
-static inline void take(struct heap_ff_arena *a, uint32_t s, uint32_t e, uint32_t n)
+static inline __attribute__((always_inline)) void take(struct heap_ff_arena *a, uint32_t s,
+                                                       uint32_t e, uint32_t n)
 {
     uint32_t m = s + n, size = e - s, rest = size - n;
     uint32_t c = ff_chunk_of(s), cm = ff_chunk_of(m);
-    uint8_t *max = &a->max[0][c];
-    uint64_t others = a->chunks[c].free & ~ff_bit(s);
-    bool was_max = *max == ff_clamp(size);
 
-    a->chunks[c].free = others;
+    a->chunks[c].free &= ~ff_bit(s);
     ff_cut(a, s, m, e, rest != 0);
-    if (was_max) {
-        *max = (uint8_t)ff_largest(a, c, others);
-    }
-    ff_raise_byte(&a->max[0][cm], ff_clamp(rest));
-    if (was_max) {
-        ff_settle(a, c);
-    }
-    if (__builtin_expect((c ^ cm) >> 3 != 0, 0)) {
+    if (cm != c) {
         ff_raise(a, cm, ff_clamp(rest));
     }
-    if (__builtin_expect(size >= FF_BIG, 0)) {
-        if (rest >= FF_BIG) {
-            ff_big_raise(a, cm, rest);
-        }
-        ff_big_lower(a, c, size);
+    forget(a, c, size);
+    if (__builtin_expect(rest >= FF_BIG, 0)) {
+        ff_big_raise(a, cm, rest);
     }
 }
 
@@ -95,27 +93,34 @@ static uint32_t take_top(struct heap_ff_arena *a, uint32_t n)
     return s;
 }
 
+/* The lowest free block of `n` granules that begins in chunk `c`, or {0, 0}. */
+static inline struct ff_block find_in_chunk(const struct heap_ff_arena *a, uint32_t c, uint32_t n)
+{
+    for (uint64_t free = ff_free_bits(a, c); __builtin_expect(free != 0, 1); free &= free - 1) {
+        uint32_t s = (c << FF_CHUNK_SHIFT) + (uint32_t)__builtin_ctzll(free), e = ff_end_of(a, s);
+
+        if (e - s >= n) {
+            return (struct ff_block){ s, e };
+        }
+    }
+    return (struct ff_block){ 0, 0 };
+}
+
 /* The granule where `n` of them are used now; 0 if they fit nowhere. */
-static inline uint32_t arena_alloc(struct heap_ff_arena *a, uint32_t n)
+static inline __attribute__((always_inline)) uint32_t arena_alloc(struct heap_ff_arena *a,
+                                                                  uint32_t n)
 {
     struct ff_block b;
 
     if (__builtin_expect(n < FF_BIG, 1)) {
         uint32_t c = ff_find(a, n);
-        uint64_t free;
 
         if (__builtin_expect(c == 0, 0)) {
             return take_top(a, n);
         }
-        for (free = a->chunks[c].free;; free &= free - 1) {
-            if (__builtin_expect(free == 0, 0)) {
-                ff_damaged(a, c << FF_CHUNK_SHIFT, "no block of the size that the index says");
-            }
-            b.start = (c << FF_CHUNK_SHIFT) + (uint32_t)__builtin_ctzll(free);
-            b.end = ff_end_of(a, b.start);
-            if (b.end - b.start >= n) {
-                break;
-            }
+        b = find_in_chunk(a, c, n);
+        if (__builtin_expect(b.start == 0, 0)) {
+            ff_damaged(a, c << FF_CHUNK_SHIFT, "no block of the size that the index says");
         }
     } else {
         b = ff_big_find(a, n);
@@ -128,18 +133,6 @@ static inline uint32_t arena_alloc(struct heap_ff_arena *a, uint32_t n)
     }
     take(a, b.start, b.end, n);
     return b.start;
-}
-
-/* A free block of `size` that began in chunk `c` is one no more, nor do bitmaps show it. */
-static void forget(struct heap_ff_arena *a, uint32_t c, uint32_t size)
-{
-    if (a->max[0][c] == ff_clamp(size)) {
-        a->max[0][c] = (uint8_t)ff_largest(a, c, ff_free_bits(a, c));
-        ff_settle(a, c);
-    }
-    if (size >= FF_BIG) {
-        ff_big_lower(a, c, size);
-    }
 }
 
 /* [s, e) ends at the top: move that down to `s`. `before`: granules of it that were a free block.
@@ -155,7 +148,8 @@ static void become_top(struct heap_ff_arena *a, uint32_t s, uint32_t e, uint32_t
 }
 
 /* Free the used block [s, e). True if it became part of the top. */
-static inline bool arena_free(struct heap_ff_arena *a, uint32_t s, uint32_t e)
+static inline __attribute__((always_inline)) bool arena_free(struct heap_ff_arena *a, uint32_t s,
+                                                             uint32_t e)
 {
     uint32_t below = ff_start_before(a, s), ce = ff_chunk_of(e), c, s0, e0, next, size;
     struct ff_chunk *pe = &a->chunks[ce];
@@ -250,7 +244,7 @@ static __attribute__((noinline)) void *alloc_more(struct heap_ff *h, uint32_t n)
     return ff_ptr(a, s);
 }
 
-static inline void *alloc(struct heap_ff *h, uint32_t n)
+static inline __attribute__((always_inline)) void *alloc(struct heap_ff *h, uint32_t n)
 {
     struct heap_ff_arena *a = h->root;
     uint32_t s;
@@ -305,8 +299,9 @@ static _Noreturn void complain(const struct heap_ff *h, const char *verb, const 
 }
 
 /* The block at `ptr`, which must be used, and its arena. */
-static inline struct ff_block block_at(const struct heap_ff *h, const void *ptr, const char *verb,
-                                       const void *from, struct heap_ff_arena **arena)
+static inline __attribute__((always_inline)) struct ff_block
+block_at(const struct heap_ff *h, const void *ptr, const char *verb, const void *from,
+         struct heap_ff_arena **arena)
 {
     struct heap_ff_arena *a = h->root;
     const struct ff_chunk *p;
@@ -334,7 +329,8 @@ static inline struct ff_block block_at(const struct heap_ff *h, const void *ptr,
     return (struct ff_block){ s, ff_end_of(a, s) };
 }
 
-static inline void release(struct heap_ff *h, struct heap_ff_arena *a, struct ff_block b)
+static inline __attribute__((always_inline)) void
+release(struct heap_ff *h, struct heap_ff_arena *a, struct ff_block b)
 {
     h->used_bytes -= (size_t)(b.end - b.start) << FF_GRANULE_SHIFT;
     if (__builtin_expect(arena_free(a, b.start, b.end), 0)) {

@@ -58,7 +58,7 @@ struct ff_block {
 };
 
 struct heap_ff_arena {
-    uintptr_t base; /* address of granule 0, which is not there */
+    _Alignas(16) uintptr_t base; /* address of granule 0, which is not there */
     struct ff_chunk *chunks;
     uint32_t top;
     uint32_t end;
@@ -253,31 +253,25 @@ static inline uint8_t ff_max8(const uint8_t *p)
     return (uint8_t)ff_max2(a, b);
 }
 
-/* Bytes of max[0] in the group of chunk `c` have changed. */
-static inline void ff_settle(struct heap_ff_arena *a, uint32_t c)
-{
-    uint32_t i = c >> 3;
-    unsigned l;
-
-    a->max[1][i] = ff_max8(&a->max[0][(size_t)i * 8]);
-    i >>= 3;
-    a->max[2][i] = ff_max8(&a->max[1][(size_t)i * 8]);
-    i >>= 3;
-    a->max[3][i] = ff_max8(&a->max[2][(size_t)i * 8]);
-    for (l = FF_FLAT; l <= a->root; l++) {
-        uint8_t max = ff_max8(&a->max[l - 1][(size_t)(i & ~7u)]);
-
-        i >>= 3;
-        if (a->max[l][i] == max) {
-            return;
-        }
-        a->max[l][i] = max;
-    }
-}
-
 static inline void ff_raise_byte(uint8_t *p, uint32_t n)
 {
     *p = (uint8_t)ff_max2(*p, n);
+}
+
+/* max[0] of chunk `c` was `old` and is less now: so may be those above it, as far as they were. */
+static inline void ff_lower(struct heap_ff_arena *a, uint32_t c, uint32_t old)
+{
+    uint32_t i = c >> 3;
+
+    for (unsigned l = 1; l <= a->root && a->max[l][i] == old; l++) {
+        uint8_t max = ff_max8(&a->max[l - 1][(size_t)i * 8]);
+
+        if (max == old) {
+            return;
+        }
+        a->max[l][i] = max;
+        i >>= 3;
+    }
 }
 
 /* Chunk `c` has a free block of `n` <= FF_BIG granules now. */
@@ -287,14 +281,10 @@ static inline void ff_raise(struct heap_ff_arena *a, uint32_t c, uint32_t n)
     ff_raise_byte(&a->max[1][c >> 3], n);
     ff_raise_byte(&a->max[2][c >> 6], n);
     ff_raise_byte(&a->max[3][c >> 9], n);
-    c >>= 9;
-    for (unsigned l = FF_FLAT; l <= a->root; l++) {
-        uint8_t *p = &a->max[l][c >>= 3];
-
-        if (*p >= n) {
-            return;
-        }
-        *p = (uint8_t)n;
+    c >>= 12;
+    for (unsigned l = FF_FLAT; l <= a->root && a->max[l][c] < n; l++) {
+        a->max[l][c] = (uint8_t)n;
+        c >>= 3;
     }
 }
 
@@ -314,7 +304,22 @@ static inline uint32_t ff_largest(const struct heap_ff_arena *a, uint32_t c, uin
 /* The free bits of a chunk that may hold none. */
 static inline uint64_t ff_free_bits(const struct heap_ff_arena *a, uint32_t c)
 {
-    return a->chunks[c].start != 0 ? a->chunks[c].free : 0;
+    return a->chunks[c].free & a->chunks[c].start;
+}
+
+/* Chunk `c` lost a free block of `n` <= FF_BIG granules, whose bits are gone. */
+static inline void ff_drop(struct heap_ff_arena *a, uint32_t c, uint32_t n)
+{
+    uint32_t max;
+
+    if (a->max[0][c] != n) {
+        return;
+    }
+    max = ff_largest(a, c, ff_free_bits(a, c));
+    if (max != n) {
+        a->max[0][c] = (uint8_t)max;
+        ff_lower(a, c, n);
+    }
 }
 
 /* ff_index.c: blocks of FF_BIG granules and more, in big[]. */

@@ -10,10 +10,11 @@
  *  F3  no two free blocks touch, and none touches the top; a free bit has a start bit
  *  F4  chunks inside one block have no start bit, and their number in the first and last of them
  *  F5  max[0] of each chunk is the size of the largest free block that begins in it, at most
- * FF_BIG; above it each is the largest of eight F6  big[1] of each eight chunks is the exact size
- * of the largest block of FF_BIG and more in them, or 0; above it each is the largest of eight F7
- * the heap's used_bytes and arena_bytes say what there is, and no peak is below F8  no arena of the
- * backing is empty
+ *      FF_BIG; above it, each is the largest of eight
+ *  F6  big[1] of each eight chunks is the exact size of the largest block of FF_BIG and more in
+ *      them, or 0; above it, each is the largest of eight
+ *  F7  the heap's used_bytes and arena_bytes say what there is, and no peak is below
+ *  F8  no arena of the backing is empty
  */
 #include "ff.h"
 
@@ -66,7 +67,7 @@ static const char *check_span(const struct heap_ff_arena *a, struct ff_block b)
     return NULL;
 }
 
-static const char *check_blocks(const struct heap_ff_arena *a, size_t *used)
+static const char *check_blocks(const struct heap_ff_arena *a, size_t *used, uint32_t *largest)
 {
     bool free_before = false;
     struct walk w;
@@ -80,7 +81,11 @@ static const char *check_blocks(const struct heap_ff_arena *a, size_t *used)
         if (!w.used && free_before) {
             return "F3: two free blocks touch";
         }
-        *used += w.used ? (size_t)(w.block.end - w.block.start) << FF_GRANULE_SHIFT : 0;
+        if (w.used) {
+            *used += (size_t)(w.block.end - w.block.start) << FF_GRANULE_SHIFT;
+        } else {
+            *largest = ff_max2(*largest, w.block.end - w.block.start);
+        }
     }
     if (w.block.end != a->top) {
         return "F2: the start bits do not lead to the top";
@@ -97,10 +102,10 @@ static const char *check_blocks(const struct heap_ff_arena *a, size_t *used)
 /* The index over chunk `c`, from the bitmaps alone. */
 static const char *check_chunk(const struct heap_ff_arena *a, uint32_t c, uint32_t *big)
 {
-    uint64_t free = ff_free_bits(a, c);
+    uint64_t free = c <= ff_chunk_of(a->top) ? ff_free_bits(a, c) : 0;
     uint32_t max = 0;
 
-    if ((free & ~a->chunks[c].start) != 0) {
+    if (a->chunks[c].start != 0 && (a->chunks[c].free & ~a->chunks[c].start) != 0) {
         return "F3: a free bit without a start bit";
     }
     for (; free != 0; free &= free - 1) {
@@ -109,8 +114,7 @@ static const char *check_chunk(const struct heap_ff_arena *a, uint32_t c, uint32
         max = ff_max2(max, ff_end_of(a, s) - s);
     }
     *big = max < FF_BIG ? 0 : max;
-    return a->max[0][c] == ff_clamp(max) ? NULL
-                                         : "F5: max[0] is not the largest block of its chunk";
+    return a->max[0][c] == ff_clamp(max) ? NULL : "F5: max[0] is not the largest of its chunk";
 }
 
 static const char *check_levels(const struct heap_ff_arena *a)
@@ -145,10 +149,8 @@ static const char *check_index(const struct heap_ff_arena *a)
     uint32_t last = ff_chunk_of(a->top), big = 0;
 
     for (uint32_t c = 0; c <= (last | 7); c++) {
-        uint32_t of_chunk = 0;
-        const char *broken = c <= last           ? check_chunk(a, c, &of_chunk)
-                             : a->max[0][c] != 0 ? "F5: max[0] is not 0 beyond the top"
-                                                 : NULL;
+        uint32_t of_chunk;
+        const char *broken = check_chunk(a, c, &of_chunk);
 
         if (broken != NULL) {
             return broken;
@@ -194,6 +196,7 @@ static const char *check_tree(const struct heap_ff_arena *a, const struct heap_f
 
 static const char *check_arena(const struct heap_ff *h, const struct heap_ff_arena *a, size_t *used)
 {
+    uint32_t largest = a->end - a->top;
     const char *broken;
 
     if (!ff_arena_is_sealed(h, a)) {
@@ -206,12 +209,11 @@ static const char *check_arena(const struct heap_ff *h, const struct heap_ff_are
     if (a->top < FF_FIRST || a->top > a->end || a->end > a->limit) {
         return "F2: the top lies beyond the end, or the end beyond the limit";
     }
-    broken = check_blocks(a, used);
+    broken = check_blocks(a, used, &largest);
     if (broken == NULL) {
         broken = check_index(a);
     }
-    if (broken == NULL && h->narenas > 1 &&
-        a->fit != ff_max2(a->end - a->top, ff_index_largest(a))) {
+    if (broken == NULL && h->narenas > 1 && a->fit != largest) {
         return "F1: fit is not the largest free block of the arena";
     }
     if (broken == NULL && a->from_backing && a->top == FF_FIRST) {
