@@ -99,13 +99,14 @@ static const char *check_blocks(const struct heap_ff_arena *a, size_t *used, uin
     return NULL;
 }
 
-/* The index over chunk `c`, from the bitmaps alone. */
+/* The index over chunk `c`, from the bitmaps alone; they end with the top. */
 static const char *check_chunk(const struct heap_ff_arena *a, uint32_t c, uint32_t *big)
 {
-    uint64_t free = c <= ff_chunk_of(a->top) ? ff_free_bits(a, c) : 0;
+    struct ff_chunk chunk = c <= ff_chunk_of(a->top) ? a->chunks[c] : (struct ff_chunk){ 0, 0 };
+    uint64_t free = chunk.start != 0 ? chunk.free : 0;
     uint32_t max = 0;
 
-    if (a->chunks[c].start != 0 && (a->chunks[c].free & ~a->chunks[c].start) != 0) {
+    if ((free & ~chunk.start) != 0) {
         return "F3: a free bit without a start bit";
     }
     for (; free != 0; free &= free - 1) {
