@@ -47,7 +47,7 @@ static uint32_t granules_of(size_t nbytes)
 /* A free block of `size` that began in chunk `c` is there no more, and its bits are gone. */
 static inline void forget(struct heap_ff_arena *a, uint32_t c, uint32_t size)
 {
-    ff_drop(a, c, ff_clamp(size));
+    ff_drop(a, c, ff_byte(size));
     if (__builtin_expect(size >= FF_BIG, 0)) {
         ff_big_lower(a, c, size);
     }
@@ -63,7 +63,7 @@ static inline __attribute__((always_inline)) void take(struct heap_ff_arena *a, 
     a->chunks[c].free &= ~ff_bit(s);
     ff_cut(a, s, m, e, rest != 0);
     if (cm != c) {
-        ff_raise(a, cm, ff_clamp(rest));
+        ff_raise(a, cm, ff_byte(rest));
     }
     forget(a, c, size);
     if (__builtin_expect(rest >= FF_BIG, 0)) {
@@ -151,15 +151,12 @@ static void become_top(struct heap_ff_arena *a, uint32_t s, uint32_t e, uint32_t
 static inline __attribute__((always_inline)) bool arena_free(struct heap_ff_arena *a, uint32_t s,
                                                              uint32_t e)
 {
-    uint32_t below = ff_start_before(a, s), ce = ff_chunk_of(e), c, s0, e0, next, size;
-    struct ff_chunk *pe = &a->chunks[ce];
-    uint64_t keep;
+    uint32_t below = ff_start_before(a, s), s0 = s, next = 0, ce = ff_chunk_of(e), c, size;
 
-    /* Join with the block below: then the start is that one's, and there is one start less. */
-    s0 = ff_is_free(a, below) ? below : s;
-    c = ff_chunk_of(s0);
-    a->chunks[ff_chunk_of(s)].start &= ~(s0 != s ? ff_bit(s) : 0);
-    a->chunks[c].free |= ff_bit(s0);
+    if (ff_is_free(a, below)) {
+        a->chunks[ff_chunk_of(s)].start &= ~ff_bit(s);
+        s0 = below;
+    }
     if (__builtin_expect(e >= a->top, 0)) {
         if (e > a->top) {
             ff_damaged(a, s, "a used block reaches beyond the top");
@@ -167,18 +164,18 @@ static inline __attribute__((always_inline)) bool arena_free(struct heap_ff_aren
         become_top(a, s0, e, s - s0);
         return true;
     }
-
-    /* And with the one behind. */
-    e0 = ff_end_of(a, e);
-    next = (pe->free & ff_bit(e)) != 0 ? e0 - e : 0;
-    keep = next != 0 ? ~ff_bit(e) : ~UINT64_C(0);
-    pe->start &= keep;
-    pe->free &= keep;
-    e += next;
+    c = ff_chunk_of(s0);
+    a->chunks[c].free |= ff_bit(s0);
+    if (ff_is_free(a, e)) {
+        next = ff_end_of(a, e) - e;
+        a->chunks[ce].start &= ~ff_bit(e);
+        a->chunks[ce].free &= ~ff_bit(e);
+        e += next;
+    }
     ff_span(a, s0, e);
 
     size = e - s0;
-    ff_raise(a, c, ff_clamp(size));
+    ff_raise(a, c, ff_byte(size));
     if (__builtin_expect(size >= FF_BIG, 0)) {
         ff_big_raise(a, c, size);
     }
@@ -317,12 +314,12 @@ block_at(const struct heap_ff *h, const void *ptr, const char *verb, const void 
     /* Rotated, so that bits which must not be set make it too large. */
     off = (uintptr_t)ptr - a->base;
     off = off >> FF_GRANULE_SHIFT | off << (64 - FF_GRANULE_SHIFT);
-    if (__builtin_expect(off >= a->top, 0)) {
+    if (__builtin_expect(off - FF_FIRST >= a->top - FF_FIRST, 0)) {
         complain(h, verb, ptr, from);
     }
     s = (uint32_t)off;
     p = &a->chunks[ff_chunk_of(s)];
-    if (__builtin_expect((p->start & ~p->free & ff_bit(s)) == 0 || s < FF_FIRST, 0)) {
+    if (__builtin_expect(((p->start & ~p->free) >> (s & (FF_FIRST - 1)) & 1) == 0, 0)) {
         complain(h, verb, ptr, from);
     }
     *arena = a;

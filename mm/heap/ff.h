@@ -17,12 +17,13 @@
  * is in no bitmap: it starts at `top`, where a start bit marks the end of the last block. First fit
  * comes to it last.
  *
- * Index. max[0] has a byte for each chunk: the granules in the largest free block that begins in
- * it, at most FF_BIG. max[l] has one for each 8^l chunks: the largest of eight in max[l - 1]. Eight
- * bytes are one word, in which one subtraction compares all eight with a size; so the lowest chunk
- * with a block that fits is found by a word a level, from max[root] down. Blocks of FF_BIG granules
- * and more need more than a byte: big[l] has for each 8^l chunks the exact size of the largest such
- * block in them, or 0, from l = 1 on; that of a single chunk is told by its bitmap.
+ * Index. max[0] has a byte for each chunk: FF_NONE and the granules in the largest free block that
+ * begins in it, at most FF_BIG. max[l] has one for each 8^l chunks: the largest of eight in max[l -
+ * 1]. Eight bytes are one word, in which one subtraction compares all eight with a size; so the
+ * lowest chunk with a block that fits is found by a word a level, from max[root] down. Blocks of
+ * FF_BIG granules and more need more than a byte: big[l] has for each 8^l chunks the exact size of
+ * the largest such block in them, or 0, from l = 1 on; that of a single chunk is told by its
+ * bitmap.
  *
  * The lowest FF_FLAT levels are always written through, without a look whether it is needed: that
  * is as much work as to find out, and a branch that can't be foreseen costs more than either.
@@ -39,8 +40,9 @@
 #define FF_GRANULE_SHIFT 4
 #define FF_CHUNK_SHIFT   6 /* granules in a chunk */
 #define FF_FIRST         (1u << FF_CHUNK_SHIFT)
-#define FF_BIG           127u /* a byte of max[] says this and no more */
-#define FF_LEVELS        10u  /* 8^9 chunks are more than HEAP_FF_ARENA; one more for big[] */
+#define FF_BIG           127u  /* a byte of max[] says this and no more */
+#define FF_NONE          0x80u /* a byte of max[] that says that there is no free block */
+#define FF_LEVELS        10u   /* 8^9 chunks are more than HEAP_FF_ARENA; one more for big[] */
 #define FF_FLAT          4u
 
 #define FF_ONES UINT64_C(0x0101010101010101)
@@ -96,9 +98,10 @@ static inline void *ff_ptr(const struct heap_ff_arena *a, uint32_t granule)
     return (void *)(a->base + ((uintptr_t)granule << FF_GRANULE_SHIFT));
 }
 
-static inline uint32_t ff_clamp(uint32_t granules)
+/* What the index has for a chunk whose largest free block is of so many granules. */
+static inline uint32_t ff_byte(uint32_t granules)
 {
-    return granules < FF_BIG ? granules : FF_BIG;
+    return FF_NONE + (granules < FF_BIG ? granules : FF_BIG);
 }
 
 /* ---- bitmaps ---- */
@@ -141,8 +144,8 @@ static inline uint32_t ff_far_start(const struct heap_ff_arena *a, uint32_t c)
 static inline uint32_t ff_end_of(const struct heap_ff_arena *a, uint32_t s)
 {
     const struct ff_chunk *p = &a->chunks[ff_chunk_of(s)];
-    unsigned i = s & (FF_FIRST - 1);
-    uint64_t after = p[0].start >> i >> 1 | p[1].start << (63 - i); /* bit 0 is granule s + 1 */
+    /* Bit 0 is granule s + 1; 63 less a number below 64 is the bits turned round. */
+    uint64_t after = p[0].start >> (s & 63) >> 1 | p[1].start << (~s & 63);
 
     if (__builtin_expect(after != 0, 1)) {
         return s + 1 + (uint32_t)__builtin_ctzll(after);
@@ -154,8 +157,7 @@ static inline uint32_t ff_end_of(const struct heap_ff_arena *a, uint32_t s)
 static inline uint32_t ff_start_before(const struct heap_ff_arena *a, uint32_t s)
 {
     const struct ff_chunk *p = &a->chunks[ff_chunk_of(s)];
-    unsigned i = s & (FF_FIRST - 1);
-    uint64_t before = p[0].start << (63 - i) << 1 | p[-1].start >> i; /* bit 63 is s - 1 */
+    uint64_t before = p[0].start << (~s & 63) << 1 | p[-1].start >> (s & 63); /* 63 is s - 1 */
 
     if (__builtin_expect(before != 0, 1)) {
         return s - 1 - (uint32_t)__builtin_clzll(before);
@@ -206,10 +208,11 @@ static inline uint64_t ff_word(const uint8_t *level, uint32_t i)
     return w;
 }
 
-/* The high bit of each byte that is at least the one of `need`. All bytes are below 0x80. */
+/* The high bits of those bytes that say at least `n` when `need` is `n` in each byte, < FF_BIG. The
+ * high bit of a byte absorbs what its subtraction borrows. */
 static inline uint64_t ff_fits(uint64_t word, uint64_t need)
 {
-    return ((word | FF_HIGH) - need) & FF_HIGH;
+    return (word - need) & FF_HIGH;
 }
 
 /* The lowest child of node `i` that fits. There is one, unless the index is damaged: then any. */
@@ -253,37 +256,40 @@ static inline uint8_t ff_max8(const uint8_t *p)
     return (uint8_t)ff_max2(a, b);
 }
 
-static inline void ff_raise_byte(uint8_t *p, uint32_t n)
+static inline void ff_raise_byte(uint8_t *p, uint32_t byte)
 {
-    *p = (uint8_t)ff_max2(*p, n);
+    *p = (uint8_t)ff_max2(*p, byte);
 }
 
 /* max[0] of chunk `c` was `old` and is less now: so may be those above it, as far as they were. */
 static inline void ff_lower(struct heap_ff_arena *a, uint32_t c, uint32_t old)
 {
-    uint32_t i = c >> 3;
+    for (unsigned l = 1; l <= a->root; l++) {
+        uint32_t i = c >> 3;
+        uint8_t max;
 
-    for (unsigned l = 1; l <= a->root && a->max[l][i] == old; l++) {
-        uint8_t max = ff_max8(&a->max[l - 1][(size_t)i * 8]);
-
+        if (a->max[l][i] != old) {
+            return;
+        }
+        max = ff_max8(&a->max[l - 1][c & ~7u]);
         if (max == old) {
             return;
         }
         a->max[l][i] = max;
-        i >>= 3;
+        c = i;
     }
 }
 
-/* Chunk `c` has a free block of `n` <= FF_BIG granules now. */
-static inline void ff_raise(struct heap_ff_arena *a, uint32_t c, uint32_t n)
+/* Chunk `c` has a free block of which ff_byte() says `byte` now. */
+static inline void ff_raise(struct heap_ff_arena *a, uint32_t c, uint32_t byte)
 {
-    ff_raise_byte(&a->max[0][c], n);
-    ff_raise_byte(&a->max[1][c >> 3], n);
-    ff_raise_byte(&a->max[2][c >> 6], n);
-    ff_raise_byte(&a->max[3][c >> 9], n);
+    ff_raise_byte(&a->max[0][c], byte);
+    ff_raise_byte(&a->max[1][c >> 3], byte);
+    ff_raise_byte(&a->max[2][c >> 6], byte);
+    ff_raise_byte(&a->max[3][c >> 9], byte);
     c >>= 12;
-    for (unsigned l = FF_FLAT; l <= a->root && a->max[l][c] < n; l++) {
-        a->max[l][c] = (uint8_t)n;
+    for (unsigned l = FF_FLAT; l <= a->root && a->max[l][c] < byte; l++) {
+        a->max[l][c] = (uint8_t)byte;
         c >>= 3;
     }
 }
@@ -298,7 +304,7 @@ static inline uint32_t ff_largest(const struct heap_ff_arena *a, uint32_t c, uin
 
         max = ff_max2(max, ff_end_of(a, s) - s);
     }
-    return ff_clamp(max);
+    return ff_byte(max);
 }
 
 /* The free bits of a chunk that may hold none. */
@@ -307,18 +313,16 @@ static inline uint64_t ff_free_bits(const struct heap_ff_arena *a, uint32_t c)
     return a->chunks[c].free & a->chunks[c].start;
 }
 
-/* Chunk `c` lost a free block of `n` <= FF_BIG granules, whose bits are gone. */
-static inline void ff_drop(struct heap_ff_arena *a, uint32_t c, uint32_t n)
+/* Chunk `c` lost a free block of which ff_byte() says `byte`; its bits are gone. */
+static inline void ff_drop(struct heap_ff_arena *a, uint32_t c, uint32_t byte)
 {
-    uint32_t max;
+    if (a->max[0][c] == byte) {
+        uint32_t max = ff_largest(a, c, ff_free_bits(a, c));
 
-    if (a->max[0][c] != n) {
-        return;
-    }
-    max = ff_largest(a, c, ff_free_bits(a, c));
-    if (max != n) {
-        a->max[0][c] = (uint8_t)max;
-        ff_lower(a, c, n);
+        if (max != byte) {
+            a->max[0][c] = (uint8_t)max;
+            ff_lower(a, c, byte);
+        }
     }
 }
 

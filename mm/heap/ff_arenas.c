@@ -90,15 +90,15 @@ static uint32_t end_in_limit(uint64_t end, uint32_t limit)
     return (uint32_t)mm_min(end, limit);
 }
 
-/* Clear what an array with an entry for each 8^l chunks has for chunks behind that of granule
- * `from` up to that of `to`; in groups of eight, as they are read. */
-static void clear(void *array, size_t entry, uint32_t from, uint32_t to, unsigned l)
+/* Fill with `byte` what an array with an entry for each 8^l chunks has for chunks behind that of
+ * granule `from` up to that of `to`; in groups of eight, as they are read. */
+static void clear(void *array, size_t entry, int byte, uint32_t from, uint32_t to, unsigned l)
 {
     size_t first = from == 0 ? 0 : mm_align_up((ff_chunk_of(from) >> (3 * l)) + 1, 8);
     size_t past = mm_align_up((ff_chunk_of(to) >> (3 * l)) + 1, 8);
 
     if (first < past) {
-        __builtin_memset((char *)array + first * entry, 0, (past - first) * entry);
+        __builtin_memset((char *)array + first * entry, byte, (past - first) * entry);
     }
 }
 
@@ -113,9 +113,9 @@ static void clear_up_to(struct heap_ff_arena *a, uint32_t end)
     }
     __builtin_memset(first, 0, (size_t)((char *)&a->chunks[ff_chunk_of(end) + 2] - (char *)first));
     for (unsigned l = 0; l < levels_of(ff_chunk_of(a->limit) + 1); l++) {
-        clear(a->max[l], sizeof(*a->max[l]), a->cleared, end, l);
+        clear(a->max[l], sizeof(*a->max[l]), FF_NONE, a->cleared, end, l);
         if (l != 0) {
-            clear(a->big[l], sizeof(*a->big[l]), a->cleared, end, l);
+            clear(a->big[l], sizeof(*a->big[l]), 0, a->cleared, end, l);
         }
     }
     a->cleared = end;

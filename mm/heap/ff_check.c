@@ -9,12 +9,11 @@
  *      blocks so found are the same walked back
  *  F3  no two free blocks touch, and none touches the top; a free bit has a start bit
  *  F4  chunks inside one block have no start bit, and their number in the first and last of them
- *  F5  max[0] of each chunk is the size of the largest free block that begins in it, at most
- *      FF_BIG; above it, each is the largest of eight
- *  F6  big[1] of each eight chunks is the exact size of the largest block of FF_BIG and more in
- *      them, or 0; above it, each is the largest of eight
- *  F7  the heap's used_bytes and arena_bytes say what there is, and no peak is below
- *  F8  no arena of the backing is empty
+ *  F5  max[0] of each chunk is ff_byte() of the largest free block that begins in it; above it,
+ * each is the largest of eight F6  big[1] of each eight chunks is the exact size of the largest
+ * block of FF_BIG and more in them, or 0; above it, each is the largest of eight F7  the heap's
+ * used_bytes and arena_bytes say what there is, and no peak is below F8  no arena of the backing is
+ * empty
  */
 #include "ff.h"
 
@@ -115,7 +114,7 @@ static const char *check_chunk(const struct heap_ff_arena *a, uint32_t c, uint32
         max = ff_max2(max, ff_end_of(a, s) - s);
     }
     *big = max < FF_BIG ? 0 : max;
-    return a->max[0][c] == ff_clamp(max) ? NULL : "F5: max[0] is not the largest of its chunk";
+    return a->max[0][c] == ff_byte(max) ? NULL : "F5: max[0] is not the largest of its chunk";
 }
 
 static const char *check_levels(const struct heap_ff_arena *a)

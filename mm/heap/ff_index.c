@@ -7,10 +7,10 @@
  */
 #include "ff.h"
 
-/* The high bit of each byte that is FF_BIG. */
+/* The high bit of each byte that says FF_BIG. */
 static uint64_t big_bytes(uint64_t word)
 {
-    return (word + FF_ONES) & FF_HIGH;
+    return ((word & ~FF_HIGH) + FF_ONES) & FF_HIGH;
 }
 
 static struct ff_block big_block(const struct heap_ff_arena *a, uint32_t c)
@@ -109,7 +109,7 @@ void ff_index_reach(struct heap_ff_arena *a, uint32_t top)
 
 uint32_t ff_index_largest(const struct heap_ff_arena *a)
 {
-    uint32_t max = ff_max8(a->max[a->root]);
+    uint32_t max = ff_max8(a->max[a->root]) - FF_NONE;
 
     return max < FF_BIG ? max : a->big[a->root + 1][0];
 }
