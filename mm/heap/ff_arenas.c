@@ -16,17 +16,35 @@
 #define META_ROUNDING 512u /* bytes by which meta data may grow if an arena does by a grain */
 #define SEAL_FACTOR   UINT64_C(0x9e3779b97f4a7c15) /* odd, bits well mixed: 2^64 / golden ratio */
 
-/* What of an arena never changes while it is one, mixed. */
+static uint64_t mix(uint64_t x, uint64_t v)
+{
+    x = (x ^ v) * SEAL_FACTOR;
+    return x ^ x >> 32;
+}
+
+/* What of an arena changes only when arenas come and go, grow and shrink, mixed. */
 static uint64_t seal_of(const struct heap_ff *h, const struct heap_ff_arena *a)
 {
-    const uint64_t words[] = { (uintptr_t)h,         (uintptr_t)a, a->base,
-                               (uintptr_t)a->chunks, a->limit,     a->from_backing,
-                               (uintptr_t)a->range };
+    const uint64_t words[] = { (uintptr_t)h,
+                               (uintptr_t)a,
+                               a->base,
+                               (uintptr_t)a->chunks,
+                               (uint64_t)a->end << 32 | a->limit,
+                               (uint64_t)a->cleared << 32 | a->from_backing,
+                               (uintptr_t)a->range,
+                               a->range_bytes,
+                               (uintptr_t)a->lower,
+                               (uintptr_t)a->higher,
+                               (uintptr_t)a->parent,
+                               (uintptr_t)a->prev,
+                               (uintptr_t)a->next };
     uint64_t x = SEAL_COOKIE;
 
     for (unsigned i = 0; i < MM_COUNTOF(words); i++) {
-        x = (x ^ words[i]) * SEAL_FACTOR;
-        x ^= x >> 32;
+        x = mix(x, words[i]);
+    }
+    for (unsigned l = 0; l < FF_LEVELS; l++) {
+        x = mix(mix(x, (uintptr_t)a->max[l]), (uintptr_t)a->big[l]);
     }
     return x;
 }
@@ -34,6 +52,14 @@ static uint64_t seal_of(const struct heap_ff *h, const struct heap_ff_arena *a)
 bool ff_arena_is_sealed(const struct heap_ff *h, const struct heap_ff_arena *a)
 {
     return a->seal == seal_of(h, a);
+}
+
+/* Before anything of it is changed and sealed anew: damage must not be. */
+static void require_sealed(const struct heap_ff *h, const struct heap_ff_arena *a)
+{
+    if (!ff_arena_is_sealed(h, a)) {
+        port_panic("heap: arena 0x%llx: its header is damaged", (unsigned long long)(uintptr_t)a);
+    }
 }
 
 /* ---- geometry ---- */
@@ -214,6 +240,16 @@ static void tree_remake(struct heap_ff *h)
         a->fit = largest_of(a); /* not kept up to date while it was alone */
     }
     h->root = tree_make(&next, h->narenas, NULL);
+    for (struct heap_ff_arena *a = h->lowest; a != NULL; a = a->next) {
+        a->seal = seal_of(h, a);
+    }
+}
+
+static void require_all_sealed(const struct heap_ff *h)
+{
+    for (const struct heap_ff_arena *a = h->lowest; a != NULL; a = a->next) {
+        require_sealed(h, a);
+    }
 }
 
 static void count_bytes(struct heap_ff *h)
@@ -225,6 +261,7 @@ static void arena_insert(struct heap_ff *h, struct heap_ff_arena *a)
 {
     struct heap_ff_arena *prev = NULL;
 
+    require_all_sealed(h);
     for (struct heap_ff_arena *x = h->lowest; x != NULL && x < a; x = x->next) {
         prev = x;
     }
@@ -246,6 +283,7 @@ static void arena_insert(struct heap_ff *h, struct heap_ff_arena *a)
 
 static void arena_remove(struct heap_ff *h, struct heap_ff_arena *a)
 {
+    require_all_sealed(h);
     if (a->prev != NULL) {
         a->prev->next = a->next;
     } else {
@@ -348,6 +386,7 @@ static bool arena_lengthen(struct heap_ff *h, struct heap_ff_arena *a, uint32_t 
     char *end = (char *)a->range + a->range_bytes;
     size_t got;
 
+    require_sealed(h, a);
     if (need > a->limit - a->end || nbytes > ((size_t)(a->limit - a->end) << FF_GRANULE_SHIFT)) {
         return false;
     }
@@ -361,6 +400,7 @@ static bool arena_lengthen(struct heap_ff *h, struct heap_ff_arena *a, uint32_t 
     count_bytes(h);
     a->end = end_in_limit((uint64_t)a->end + (got >> FF_GRANULE_SHIFT), a->limit);
     clear_up_to(a, a->end);
+    a->seal = seal_of(h, a);
     return true;
 }
 
@@ -413,9 +453,11 @@ void ff_arena_less(struct heap_ff *h, struct heap_ff_arena *a, size_t keep)
     } else if (h->backing.reach != 0 && spare >= grain && spare - grain >= keep) {
         size_t nbytes = mm_align_down(spare - keep, grain);
 
+        require_sealed(h, a);
         a->range_bytes -= nbytes;
         h->arena_bytes -= nbytes;
         a->end -= (uint32_t)(nbytes >> FF_GRANULE_SHIFT);
+        a->seal = seal_of(h, a);
         h->backing.put(h->backing.ctx, (char *)a->range + a->range_bytes, nbytes);
     }
     if (h->narenas != 1) {

@@ -10,10 +10,11 @@
  *  F3  no two free blocks touch, and none touches the top; a free bit has a start bit
  *  F4  chunks inside one block have no start bit, and their number in the first and last of them
  *  F5  max[0] of each chunk is ff_byte() of the largest free block that begins in it; above it,
- * each is the largest of eight F6  big[1] of each eight chunks is the exact size of the largest
- * block of FF_BIG and more in them, or 0; above it, each is the largest of eight F7  the heap's
- * used_bytes and arena_bytes say what there is, and no peak is below F8  no arena of the backing is
- * empty
+ *      each is the largest of eight; there are levels up to one that speaks of all
+ *  F6  big[1] of each eight chunks is the exact size of the largest block of FF_BIG and more in
+ *      them, or 0; above it, each is the largest of eight
+ *  F7  the heap's used_bytes and arena_bytes say what there is, and no peak is below
+ *  F8  no arena of the backing is empty
  */
 #include "ff.h"
 
@@ -117,24 +118,30 @@ static const char *check_chunk(const struct heap_ff_arena *a, uint32_t c, uint32
     return a->max[0][c] == ff_byte(max) ? NULL : "F5: max[0] is not the largest of its chunk";
 }
 
+/* Each level has words of eight; what of them speaks of chunks behind the top's says that there is
+ * nothing. */
 static const char *check_levels(const struct heap_ff_arena *a)
 {
     uint32_t last = ff_chunk_of(a->top);
 
     for (unsigned l = 1; l <= a->root; l++) {
-        for (uint32_t i = 0; i <= last >> (3 * l); i++) {
-            if (a->max[l][i] != ff_max8(&a->max[l - 1][(size_t)i * 8])) {
+        for (uint32_t i = 0; i <= (last >> (3 * l) | 7); i++) {
+            bool behind = i > last >> (3 * l);
+
+            if (a->max[l][i] != (behind ? FF_NONE : ff_max8(&a->max[l - 1][(size_t)i * 8]))) {
                 return "F5: max[] is not the largest of eight";
             }
         }
     }
-    for (unsigned l = 2; l <= a->root + 1; l++) {
-        for (uint32_t i = 0; i <= last >> (3 * l); i++) {
-            const uint32_t *p = &a->big[l - 1][(size_t)i * 8];
+    for (unsigned l = 1; l <= a->root + 1; l++) {
+        for (uint32_t i = 0; i <= (last >> (3 * l) | 7); i++) {
             uint32_t max = 0;
 
-            for (unsigned k = 0; k < 8; k++) {
-                max = ff_max2(max, p[k]);
+            if (l == 1 && i <= last >> 3) {
+                continue; /* check_index() did */
+            }
+            for (unsigned k = 0; k < 8 && i <= last >> (3 * l); k++) {
+                max = ff_max2(max, a->big[l - 1][(size_t)i * 8 + k]);
             }
             if (a->big[l][i] != max) {
                 return "F6: big[] is not the largest of eight";
@@ -208,6 +215,9 @@ static const char *check_arena(const struct heap_ff *h, const struct heap_ff_are
     }
     if (a->top < FF_FIRST || a->top > a->end || a->end > a->limit) {
         return "F2: the top lies beyond the end, or the end beyond the limit";
+    }
+    if (a->root < FF_FLAT - 1 || a->root + 1 >= FF_LEVELS || a->big[a->root + 1] == NULL) {
+        return "F5: the index has no such level";
     }
     broken = check_blocks(a, used, &largest);
     if (broken == NULL) {
