@@ -271,21 +271,19 @@ static _Noreturn void complain(const struct heap_ff *h, const char *verb, const 
                                const void *from)
 {
     const struct heap_ff_arena *a = ff_arena_of(h, ptr);
-    uintptr_t off;
     uint32_t s;
 
     if (a == NULL) {
         die(verb, ptr, from, "it points into no arena of this heap", h);
     }
-    off = (uintptr_t)ptr - a->base;
-    s = (uint32_t)(off >> FF_GRANULE_SHIFT);
-    if (off >> FF_GRANULE_SHIFT < FF_FIRST) {
+    if ((uintptr_t)ptr < (uintptr_t)ff_ptr(a, FF_FIRST)) {
         die(verb, ptr, from, "it points into what the heap keeps for itself", a->range);
     }
-    if (s >= a->top) {
+    if ((uintptr_t)ptr >= (uintptr_t)ff_ptr(a, a->top)) {
         die(verb, ptr, from, "it was freed already, or never given: free memory begins at",
             ff_ptr(a, a->top));
     }
+    s = (uint32_t)(((uintptr_t)ptr - a->base) >> FF_GRANULE_SHIFT);
     while ((a->chunks[ff_chunk_of(s)].start & ff_bit(s)) == 0) {
         s--; /* no hurry */
     }

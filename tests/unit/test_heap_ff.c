@@ -225,6 +225,7 @@ static void stops_on_wrong_pointers(bool second_arena)
     assert_stops(big + 16, "it lies inside a block");
     assert_stops(big + 4096, "it lies inside a block");
     assert_stops(big + 8192, "it was freed already, or never given");
+    assert_stops(pool, "what the heap keeps for itself");
     assert_stops(pool + 64, "what the heap keeps for itself");
     assert_stops(a - 16, "what the heap keeps for itself");
     assert_stops(pool + 16384, "into no arena");
