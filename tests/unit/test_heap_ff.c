@@ -5,6 +5,8 @@
  */
 #include "host_port.h"
 
+#include <sys/mman.h>
+
 #include "../../mm/heap/ff.h"
 
 #define POOL_BYTES 65536u
@@ -282,6 +284,87 @@ static void a_backing_that_gives_too_little(void **state)
     assert_sound(heap_ff_check(&heap));
 }
 
+/* ---- a long arena ---- */
+
+#define GiB     ((size_t)1 << 30)
+#define RESERVE (80 * GiB)
+
+/* Of address space, one range that begins small and may grow to more than an arena can be. */
+struct reserve {
+    char *base;
+    size_t nbytes; /* given */
+};
+
+static void *reserve_get(void *ctx, size_t nbytes, size_t align, size_t *got)
+{
+    struct reserve *r = ctx;
+
+    assert_true(align <= 4096);
+    if (r->nbytes != 0) {
+        return NULL;
+    }
+    r->nbytes = *got = nbytes;
+    return r->base;
+}
+
+static size_t reserve_grow(void *ctx, void *end, size_t nbytes)
+{
+    struct reserve *r = ctx;
+
+    assert_ptr_equal(end, r->base + r->nbytes);
+    assert_true(nbytes <= RESERVE - r->nbytes);
+    r->nbytes += nbytes;
+    return nbytes;
+}
+
+static void reserve_put(void *ctx, void *base, size_t nbytes)
+{
+    struct reserve *r = ctx;
+
+    assert_ptr_equal((char *)base + nbytes, r->base + r->nbytes);
+    r->nbytes -= nbytes;
+}
+
+static void grows_to_what_an_arena_can_be(void **state)
+{
+    struct reserve r = { .base = mmap(NULL, RESERVE, PROT_READ | PROT_WRITE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) };
+    const struct mm_backing b = { .name = "reserve",
+                                  .ctx = &r,
+                                  .grain = 4096,
+                                  .reach = 70 * GiB,
+                                  .get = reserve_get,
+                                  .put = reserve_put,
+                                  .grow = reserve_grow };
+    char *a, *c, *d;
+
+    (void)state;
+    assert_true(r.base != MAP_FAILED);
+    heap_ff_init(&heap, &b, 0);
+    a = heap_ff_alloc(&heap, 100);
+    assert_non_null(a);
+    assert_sound(heap_ff_check(&heap));
+    assert_null(heap_ff_alloc_aligned(&heap, HEAP_FF_MAX, HEAP_FF_MAX)); /* 64 GiB of blocks */
+    c = heap_ff_alloc(&heap, GiB);
+    d = heap_ff_alloc(&heap, 2 * GiB + 1);
+    assert_ptr_equal(c, a + 112);
+    assert_ptr_equal(d, c + GiB);
+    assert_sound(heap_ff_check(&heap));
+    memset(d + 2 * GiB, 1, 1);
+    heap_ff_free(&heap, c);
+    assert_null(heap_ff_alloc(&heap, SIZE_MAX));
+    assert_ptr_equal(heap_ff_alloc(&heap, GiB - 16), c);
+    assert_ptr_equal(heap_ff_alloc(&heap, 16), d - 16);
+    assert_sound(heap_ff_check(&heap));
+    heap_ff_free(&heap, d);
+    assert_true(r.nbytes < 4 * GiB);
+    heap_ff_free(&heap, d - 16);
+    heap_ff_free(&heap, c);
+    heap_ff_free(&heap, a);
+    assert_int_equal(r.nbytes, 0);
+    munmap(r.base, RESERVE);
+}
+
 /* ---- damage ---- */
 
 #define ARENA_BYTES 12288u
@@ -437,6 +520,7 @@ int main(void)
         cmocka_unit_test(for_each_can_stop),
         cmocka_unit_test(stops_on_pointers_never_given),
         cmocka_unit_test(a_backing_that_gives_too_little),
+        cmocka_unit_test(grows_to_what_an_arena_can_be),
         cmocka_unit_test(every_flipped_bit_is_found_or_harmless),
     };
 
