@@ -48,7 +48,7 @@ struct pool {
     size_t nslots, grain;
 };
 
-/* Nobody but the heap's may touch it, and that no more. */
+/* What is no arena's (`up`) stops whoever touches it, if this is built with AddressSanitizer. */
 static void guard(const void *at, size_t nbytes, bool up)
 {
 #ifdef POOL_IS_GUARDED
@@ -114,9 +114,9 @@ static size_t pool_find(const struct pool *p, size_t start, size_t n, size_t ali
     }
 }
 
-static void pool_give(struct pool *p, void *base, size_t nbytes)
+/* It becomes an arena's, with rubbish in it. */
+static void pool_give(void *base, size_t nbytes)
 {
-    (void)p;
     guard(base, nbytes, false);
     memset(base, 0xa5, nbytes < RUBBISH_MOST ? nbytes : RUBBISH_MOST);
 }
@@ -246,7 +246,7 @@ static void *backing_get(void *ctx, size_t nbytes, size_t align, size_t *got)
     memset(p->slot + at + n, SLOT_SPARE, spare);
     p->slot[at] = SLOT_FIRST;
     *got = n * p->grain;
-    pool_give(p, p->mem + at * p->grain, *got);
+    pool_give(p->mem + at * p->grain, *got);
     note(w, GOT, (uintptr_t)(p->mem + at * p->grain), *got);
     return p->mem + at * p->grain;
 }
@@ -270,7 +270,7 @@ static size_t backing_grow(void *ctx, void *end, size_t nbytes)
     }
     n = mm_min(n + surplus(w), most);
     memset(p->slot + at, SLOT_REST, n);
-    pool_give(p, end, n * p->grain);
+    pool_give(end, n * p->grain);
     note(w, GREW, (uintptr_t)end, n * p->grain);
     return n * p->grain;
 }
@@ -671,9 +671,8 @@ static void require_put(struct heap_world *w, uintptr_t base, size_t nbytes, siz
 
     require(*at < w->nevents && e->what == PUT, "the heap keeps %zu bytes too many", nbytes);
     require(e->base == base && e->nbytes == nbytes,
-            "the heap puts back %zu bytes at %zx, not %zu "
-            "at %zx",
-            e->nbytes, (size_t)e->base, nbytes, (size_t)base);
+            "the heap puts back %zu bytes at 0x%zx, not %zu at 0x%zx", e->nbytes, (size_t)e->base,
+            nbytes, (size_t)base);
     ++*at;
     play_event(w, e);
 }
@@ -918,7 +917,7 @@ static void do_add_arena(struct heap_world *w, const struct heap_op *op)
     }
     base = p->mem + at * p->grain + bottom;
     nbytes = n * p->grain - bottom - top;
-    pool_give(p, base, nbytes);
+    pool_give(base, nbytes);
     if (w->kind->add_arena(w->heap, base, nbytes) == MM_OK) {
         memset(p->slot + at, SLOT_FIXED, n);
         add_arena(w, (uintptr_t)base, nbytes, false);
