@@ -36,7 +36,7 @@ static const char *const colours[] = {
 /* One performance. */
 struct play {
     const struct fragdemo_allocator *a;
-    const struct fragdemo_screen *s;
+    const struct demo_screen *s;
     char owner[FRAGDEMO_FRAMES]; /* who was given the frame */
 };
 
@@ -230,7 +230,7 @@ static void count_free(const struct play *p, struct fragdemo_end *end)
     }
 }
 
-bool fragdemo_play(const struct fragdemo_allocator *a, const struct fragdemo_screen *s,
+bool fragdemo_play(const struct fragdemo_allocator *a, const struct demo_screen *s,
                    struct fragdemo_end *end)
 {
     struct play p = { .a = a, .s = s };

@@ -10,6 +10,7 @@
 #ifndef LIB_FRAGDEMO_H
 #define LIB_FRAGDEMO_H
 
+#include "lib/demo.h"
 #include "mm/pmm.h"
 
 #define FRAGDEMO_FRAMES 16u
@@ -46,14 +47,6 @@ MM_MUST_CHECK mm_err_t fragdemo_pool_init(struct fragdemo_pool *p, uint64_t base
                                           void *storage, uint64_t nbytes);
 struct fragdemo_allocator fragdemo_pool(struct fragdemo_pool *p);
 
-/* Where the drawing goes: a line, without its end. `pause` comes after each step; false ends the
- * play. */
-struct fragdemo_screen {
-    void (*line)(void *ctx, const char *text);
-    bool (*pause)(void *ctx);
-    void *ctx;
-};
-
 /* How it ended: with the last request, E's. */
 struct fragdemo_end {
     bool refused;
@@ -62,7 +55,7 @@ struct fragdemo_end {
 };
 
 /* Play it. False if pause() ended it; what was taken stays taken then. */
-bool fragdemo_play(const struct fragdemo_allocator *a, const struct fragdemo_screen *s,
+bool fragdemo_play(const struct fragdemo_allocator *a, const struct demo_screen *s,
                    struct fragdemo_end *end);
 
 #endif

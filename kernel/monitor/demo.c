@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "cpu/asm.h"
 #include "lib/console.h"
+#include "lib/ffdemo.h"
 #include "lib/fragdemo.h"
 #include "lib/string.h"
 #include "mm/port.h"
@@ -45,7 +46,7 @@ static void tell_refusal(const struct fragdemo_end *end)
 /* Both acts. False if Ctrl-C ended it. */
 static bool play_both(struct fragdemo_pool *pool, bool slow)
 {
-    const struct fragdemo_screen screen = { show_line, go_on, &slow };
+    const struct demo_screen screen = { show_line, go_on, &slow };
     struct fragdemo_textbook textbook = { .used = { false } };
     const struct fragdemo_allocator theirs = fragdemo_textbook(&textbook);
     const struct fragdemo_allocator ours = fragdemo_pool(pool);
@@ -103,6 +104,38 @@ static int demo_fragmentation(const struct args *a, bool slow)
     return !done;
 }
 
+static int demo_firstfit(const struct args *a, bool slow)
+{
+    const struct demo_screen screen = { show_line, go_on, &slow };
+    void *arena = vmalloc(FFDEMO_BYTES, "demo");
+    enum ffdemo_end end;
+
+    if (arena == NULL) {
+        return args_error(a, "no memory for an arena");
+    }
+    kputs("A heap of 4 KiB, a character for 64 bytes. Who asks gets the lowest free block\n"
+          "that is large enough; what goes joins its free neighbours.\n\n");
+    end = ffdemo_play(arena, &screen);
+    vfree(arena);
+    if (end == FFDEMO_NO_STAGE) {
+        return args_error(a, "no heap of 4 KiB can be made");
+    }
+    if (end == FFDEMO_DONE) {
+        kputs("\nH could have had a hole of just its size, and took the lowest. So low holes are\n"
+              "filled again and again, and high memory stays free in one piece. None of this is\n"
+              "a search through blocks: it takes as long however many there are.\n");
+    }
+    return end != FFDEMO_DONE;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(const struct args *a, bool slow);
+} demos[] = {
+    { "firstfit", demo_firstfit },
+    { "fragmentation", demo_fragmentation },
+};
+
 static int cmd_demo(int argc, char **argv)
 {
     struct args a;
@@ -110,22 +143,26 @@ static int cmd_demo(int argc, char **argv)
     if (!args_parse(&a, argc, argv, "", 1, 2)) {
         return 1;
     }
-    if (strcmp(a.operand[0], "fragmentation") != 0) {
-        return args_fail(&a, "there is no demo \"%s\"", a.operand[0]);
-    }
     if (a.n == 2 && strcmp(a.operand[1], "slow") != 0) {
         return args_fail(&a, "\"%s\" is not \"slow\"", a.operand[1]);
     }
-    return demo_fragmentation(&a, a.n == 2);
+    for (size_t i = 0; i < MM_COUNTOF(demos); i++) {
+        if (strcmp(a.operand[0], demos[i].name) == 0) {
+            return demos[i].run(&a, a.n == 2);
+        }
+    }
+    return args_fail(&a, "there is no demo \"%s\"", a.operand[0]);
 }
 
 MONITOR_COMMAND(demo) = {
     .name = "demo",
-    .args = "fragmentation [slow]",
-    .brief = "memory management acted out: external fragmentation",
-    .help = "Sixteen frames and five requests, drawn frame by frame: placed as a textbook\n"
-            "does it, one of them is refused though enough frames are free; placed by a frame\n"
-            "pool like the kernel's own, it is not. slow: with a pause after each step\n"
-            "(Ctrl-C stops).\n",
+    .args = "(firstfit | fragmentation) [slow]",
+    .brief = "memory management acted out: first fit, external fragmentation",
+    .help = "  firstfit       blocks come and go in a small heap: which free block is taken,\n"
+            "                 and how those that go grow together\n"
+            "  fragmentation  sixteen frames and five requests: placed as a textbook does it,\n"
+            "                 one of them is refused though enough frames are free; placed by\n"
+            "                 a frame pool like the kernel's own, it is not\n"
+            "  slow           with a pause after each step (Ctrl-C stops)\n",
     .run = cmd_demo,
 };

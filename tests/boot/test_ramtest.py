@@ -232,16 +232,50 @@ def test_demo_fragmentation(guest):
     assert "BROKEN" not in guest.cmd("check")
 
 
+FIRST_FIT = """\
+D gives back 768: it has no free neighbour; 768 are free there.
+  AAAAAAAA................CCCC............EEEE....................
+F asks for 640: 3 of 3 free blocks are large enough; the lowest is at 512.
+  AAAAAAAAFFFFFFFFFF......CCCC............EEEE....................
+G asks for 512: 2 of 3 free blocks are large enough; the lowest is at 1792.
+  AAAAAAAAFFFFFFFFFF......CCCCGGGGGGGG....EEEE....................
+H asks for 256: 3 of 3 free blocks are large enough; the lowest is at 1152.
+  AAAAAAAAFFFFFFFFFFHHHH..CCCCGGGGGGGG....EEEE....................
+C gives back 256: it joins the free block in front; 384 are free there.
+  AAAAAAAAFFFFFFFFFFHHHH......GGGGGGGG....EEEE....................
+G gives back 512: it joins the free blocks on both sides; 1152 are free there.
+  AAAAAAAAFFFFFFFFFFHHHH..................EEEE....................
+"""
+
+
+def test_demo_firstfit(guest):
+    """Each step is drawn as it happened."""
+    before = free_frames(guest)
+    text = guest.cmd("demo firstfit")
+    assert FIRST_FIT in text
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert b"\x1b[97;41mAAAAAAAA\x1b[0m" in guest.last_raw
+    assert free_frames(guest) == before
+    assert "demo" not in guest.cmd("heap")
+    assert "BROKEN" not in guest.cmd("check")
+
+
 def test_demo_slow_can_be_stopped(guest):
     guest.send("demo fragmentation slow\r")
     guest.wait_text(r"^B takes 4 ")
     guest.send(CTRL_C)
     guest.wait_prompt(timeout=10)
     assert "D takes 4" not in guest.text[-400:]
+    guest.send("demo firstfit slow\r")
+    guest.wait_text(r"^B asks for 1024")
+    guest.send(CTRL_C)
+    guest.wait_prompt(timeout=10)
+    assert "D asks for" not in guest.text[-400:]
     assert "demo" not in guest.cmd("heap")
 
 
 def test_demo_arguments(guest):
-    for arguments in ["", "nosuchdemo", "fragmentation fast", "fragmentation slow slow", "-s"]:
+    for arguments in ["", "nosuchdemo", "fragmentation fast", "fragmentation slow slow", "-s",
+                      "firstfit fast"]:
         text = guest.cmd(f"demo {arguments}")
-        assert re.match(r"demo: .+\nusage: demo fragmentation \[slow\]\n$", text), text
+        assert re.match(r"demo: .+\nusage: demo \(firstfit \| fragmentation\) \[slow\]\n$", text), text

@@ -38,7 +38,7 @@ static bool pause(void *ctx)
     return pauses++ < pauses_allowed;
 }
 
-static const struct fragdemo_screen screen = { keep_line, pause, lines };
+static const struct demo_screen screen = { keep_line, pause, lines };
 
 static bool play(const struct fragdemo_allocator *a, unsigned allowed, struct fragdemo_end *end)
 {
