@@ -45,29 +45,40 @@ static uint32_t granules_of(size_t nbytes)
 /* ---- one arena ---- */
 
 /* A free block of `size` that began in chunk `c` is there no more, and its bits are gone. */
-static inline void forget(struct heap_ff_arena *a, uint32_t c, uint32_t size)
+static void forget(struct heap_ff_arena *a, uint32_t c, uint32_t size)
 {
-    ff_drop(a, c, ff_byte(size));
-    if (__builtin_expect(size >= FF_BIG, 0)) {
+    if (a->max[0][c] == ff_byte(size)) {
+        ff_set_lower(a, c, ff_largest(a, c, ff_free_bits(a, c)));
+    }
+    if (size >= FF_BIG) {
         ff_big_lower(a, c, size);
     }
 }
 
-/* Use the first `n` granules of the free block [s, e). */
+/* Use the first `n` granules of the free block [s, e). `others`: the largest of the other free
+ * blocks that begin in its chunk. */
 static inline __attribute__((always_inline)) void take(struct heap_ff_arena *a, uint32_t s,
-                                                       uint32_t e, uint32_t n)
+                                                       uint32_t e, uint32_t n, uint32_t others)
 {
     uint32_t m = s + n, size = e - s, rest = size - n;
-    uint32_t c = ff_chunk_of(s), cm = ff_chunk_of(m);
+    uint32_t c = ff_chunk_of(s);
+    struct ff_chunk *p = &a->chunks[c];
 
-    a->chunks[c].free &= ~ff_bit(s);
-    ff_cut(a, s, m, e, rest != 0);
-    if (cm != c) {
-        ff_raise(a, cm, ff_byte(rest));
+    p->free &= ~ff_bit(s);
+    if (__builtin_expect(ff_chunk_of(m) == c, 1)) {
+        p->start |= ff_bit(m); /* as ff_cut() would; the chunks inside the block are the same */
+        p->free |= rest != 0 ? ff_bit(m) : 0;
+        others = ff_max2(others, rest);
+    } else {
+        ff_cut(a, s, m, e, rest != 0);
+        ff_raise(a, ff_chunk_of(m), ff_byte(rest));
     }
-    forget(a, c, size);
-    if (__builtin_expect(rest >= FF_BIG, 0)) {
-        ff_big_raise(a, cm, rest);
+    ff_set_lower(a, c, others);
+    if (__builtin_expect(size >= FF_BIG, 0)) {
+        if (rest >= FF_BIG) {
+            ff_big_raise(a, ff_chunk_of(m), rest);
+        }
+        ff_big_lower(a, c, size);
     }
 }
 
@@ -93,45 +104,57 @@ static uint32_t take_top(struct heap_ff_arena *a, uint32_t n)
     return s;
 }
 
-/* The lowest free block of `n` granules that begins in chunk `c`, or {0, 0}. */
-static inline struct ff_block find_in_chunk(const struct heap_ff_arena *a, uint32_t c, uint32_t n)
-{
-    for (uint64_t free = ff_free_bits(a, c); __builtin_expect(free != 0, 1); free &= free - 1) {
-        uint32_t s = (c << FF_CHUNK_SHIFT) + (uint32_t)__builtin_ctzll(free), e = ff_end_of(a, s);
-
-        if (e - s >= n) {
-            return (struct ff_block){ s, e };
-        }
-    }
-    return (struct ff_block){ 0, 0 };
-}
-
-/* The granule where `n` of them are used now; 0 if they fit nowhere. */
-static inline __attribute__((always_inline)) uint32_t arena_alloc(struct heap_ff_arena *a,
+/* The granule where `n` < FF_BIG of them are used now; 0 if they fit nowhere. */
+static inline __attribute__((always_inline)) uint32_t alloc_small(struct heap_ff_arena *a,
                                                                   uint32_t n)
 {
-    struct ff_block b;
+    uint32_t c = ff_find(a, n), s, i = 0, size = 0, others = 0;
+    const struct ff_chunk *p = &a->chunks[c];
 
-    if (__builtin_expect(n < FF_BIG, 1)) {
-        uint32_t c = ff_find(a, n);
+    if (__builtin_expect(c == 0, 0)) {
+        return take_top(a, n);
+    }
+    for (uint64_t free = p->free & p->start; free != 0; free &= free - 1) {
+        uint32_t at = (uint32_t)__builtin_ctzll(free), x = ff_size(a, p, c, at);
 
-        if (__builtin_expect(c == 0, 0)) {
-            return take_top(a, n);
-        }
-        b = find_in_chunk(a, c, n);
-        if (__builtin_expect(b.start == 0, 0)) {
-            ff_damaged(a, c << FF_CHUNK_SHIFT, "no block of the size that the index says");
-        }
-    } else {
-        b = ff_big_find(a, n);
-        if (b.start == 0) {
-            return take_top(a, n);
+        if (size == 0 && x >= n) {
+            i = at;
+            size = x;
+        } else {
+            others = ff_max2(others, x);
         }
     }
-    if (__builtin_expect(b.end > a->top, 0)) {
+    s = (c << FF_CHUNK_SHIFT) + i;
+    if (__builtin_expect(size == 0, 0)) {
+        ff_damaged(a, s, "no block of the size that the index says");
+    }
+    if (__builtin_expect(s + size > a->top, 0)) {
+        ff_damaged(a, s, "a free block reaches beyond the top");
+    }
+    take(a, s, s + size, n, others);
+    return s;
+}
+
+/* Use the first `n` granules of the free block [s, e), wherever that came from. */
+static void take_any(struct heap_ff_arena *a, uint32_t s, uint32_t e, uint32_t n)
+{
+    uint32_t c = ff_chunk_of(s);
+
+    take(a, s, e, n, ff_largest(a, c, ff_free_bits(a, c) & ~ff_bit(s)));
+}
+
+/* The granule where `n` >= FF_BIG of them are used now; 0 if they fit nowhere. */
+static __attribute__((noinline)) uint32_t alloc_big(struct heap_ff_arena *a, uint32_t n)
+{
+    struct ff_block b = ff_big_find(a, n);
+
+    if (b.start == 0) {
+        return take_top(a, n);
+    }
+    if (b.end > a->top) {
         ff_damaged(a, b.start, "a free block reaches beyond the top");
     }
-    take(a, b.start, b.end, n);
+    take_any(a, b.start, b.end, n);
     return b.start;
 }
 
@@ -205,7 +228,7 @@ static bool arena_grow(struct heap_ff_arena *a, uint32_t s, uint32_t e, uint32_t
         if (e0 - e < n) {
             return false;
         }
-        take(a, e, e0, n);
+        take_any(a, e, e0, n);
     }
     a->chunks[ff_chunk_of(e)].start &= ~ff_bit(e);
     ff_span(a, s, e + n);
@@ -252,7 +275,7 @@ static inline __attribute__((always_inline)) void *alloc(struct heap_ff *h, uint
             return alloc_more(h, n);
         }
     }
-    s = arena_alloc(a, n);
+    s = __builtin_expect(n < FF_BIG, 1) ? alloc_small(a, n) : alloc_big(a, n);
     if (__builtin_expect(s == 0, 0)) {
         return alloc_more(h, n);
     }

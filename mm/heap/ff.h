@@ -140,17 +140,25 @@ static inline uint32_t ff_far_start(const struct heap_ff_arena *a, uint32_t c)
     return (c << FF_CHUNK_SHIFT) + 63 - (uint32_t)__builtin_clzll(p->start);
 }
 
+/* Granules of the block that begins at bit `i` of chunk `c`, at `p`: up to the next start. */
+static inline uint32_t ff_size(const struct heap_ff_arena *a, const struct ff_chunk *p, uint32_t c,
+                               uint32_t i)
+{
+    /* Bit 0 is the granule behind; 63 less a number below 64 is that number's bits turned round. */
+    uint64_t after = p[0].start >> (i & 63) >> 1 | p[1].start << (~i & 63);
+
+    if (__builtin_expect(after != 0, 1)) {
+        return 1 + (uint32_t)__builtin_ctzll(after);
+    }
+    return ff_far_end(a, c) - (c << FF_CHUNK_SHIFT) - i;
+}
+
 /* The end of the block that begins at `s`: the next start. */
 static inline uint32_t ff_end_of(const struct heap_ff_arena *a, uint32_t s)
 {
-    const struct ff_chunk *p = &a->chunks[ff_chunk_of(s)];
-    /* Bit 0 is granule s + 1; 63 less a number below 64 is the bits turned round. */
-    uint64_t after = p[0].start >> (s & 63) >> 1 | p[1].start << (~s & 63);
+    uint32_t c = ff_chunk_of(s);
 
-    if (__builtin_expect(after != 0, 1)) {
-        return s + 1 + (uint32_t)__builtin_ctzll(after);
-    }
-    return ff_far_end(a, ff_chunk_of(s));
+    return s + ff_size(a, &a->chunks[c], c, s & (FF_FIRST - 1));
 }
 
 /* The start of the block that ends at `s`: the start before. */
@@ -294,17 +302,15 @@ static inline void ff_raise(struct heap_ff_arena *a, uint32_t c, uint32_t byte)
     }
 }
 
-/* What max[0] says of a chunk whose free blocks are those of `free`. */
+/* The free blocks of `free` that begin in chunk `c`: the largest of all. */
 static inline uint32_t ff_largest(const struct heap_ff_arena *a, uint32_t c, uint64_t free)
 {
     uint32_t max = 0;
 
     for (; __builtin_expect(free != 0, 0); free &= free - 1) {
-        uint32_t s = (c << FF_CHUNK_SHIFT) + (uint32_t)__builtin_ctzll(free);
-
-        max = ff_max2(max, ff_end_of(a, s) - s);
+        max = ff_max2(max, ff_size(a, &a->chunks[c], c, (uint32_t)__builtin_ctzll(free)));
     }
-    return ff_byte(max);
+    return max;
 }
 
 /* The free bits of a chunk that may hold none. */
@@ -313,16 +319,14 @@ static inline uint64_t ff_free_bits(const struct heap_ff_arena *a, uint32_t c)
     return a->chunks[c].free & a->chunks[c].start;
 }
 
-/* Chunk `c` lost a free block of which ff_byte() says `byte`; its bits are gone. */
-static inline void ff_drop(struct heap_ff_arena *a, uint32_t c, uint32_t byte)
+/* The largest free block of chunk `c` is of `max` granules, and was not smaller. */
+static inline void ff_set_lower(struct heap_ff_arena *a, uint32_t c, uint32_t max)
 {
-    if (a->max[0][c] == byte) {
-        uint32_t max = ff_largest(a, c, ff_free_bits(a, c));
+    uint32_t old = a->max[0][c], byte = ff_byte(max);
 
-        if (max != byte) {
-            a->max[0][c] = (uint8_t)max;
-            ff_lower(a, c, byte);
-        }
+    if (byte != old) {
+        a->max[0][c] = (uint8_t)byte;
+        ff_lower(a, c, old);
     }
 }
 
