@@ -654,8 +654,8 @@ static void add_works(void)
 static const char help[] =
     "usage: bench_heap [OPTION]...\n"
     "Measure allocators of blocks beside each other, each in processes of its own.\n\n"
-    "  --only NAME,..    these of loop, list, glibc, jemalloc, mimalloc, tcmalloc and those of\n"
-    "                    --so and --preload\n"
+    "  --only NAME,..    these of loop, ff, list, buddy, glibc, jemalloc, mimalloc, tcmalloc and\n"
+    "                    those of --so and --preload\n"
     "  --so FILE         also the allocator in this shared object (tests/bench/heap.h)\n"
     "  --preload FILE    also this library, which replaces malloc\n"
     "  --base NAME       ratios are to this one, glibc unless said\n"
@@ -696,6 +696,7 @@ static void add_builtin(void)
     add_peer("loop", &heap_loop);
     add_peer("ff", &heap_ff);
     add_peer("list", &heap_list);
+    add_peer("buddy", &heap_buddy);
     /* The threshold is the largest that its own adjustment would come to. */
     add_peer("glibc", &heap_libc)->env = "GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:"
                                          "glibc.malloc.trim_threshold=68719476736"

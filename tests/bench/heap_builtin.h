@@ -10,5 +10,6 @@ extern const struct heap_allocator heap_loop;
 extern const struct heap_allocator heap_libc;
 extern const struct heap_allocator heap_list;
 extern const struct heap_allocator heap_ff;
+extern const struct heap_allocator heap_buddy;
 
 #endif

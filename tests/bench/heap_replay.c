@@ -635,7 +635,7 @@ static void verify(struct player *p)
 static const struct heap_allocator *find(struct job *j)
 {
     static const struct heap_allocator *const builtin[] = { &heap_loop, &heap_libc, &heap_ff,
-                                                            &heap_list };
+                                                            &heap_list, &heap_buddy };
     void *object;
 
     for (unsigned i = 0; j->object[0] == '\0'; i++) {
