@@ -10,7 +10,7 @@
  * Cost:     alloc, free and a resize in place take O(log8 of the arena's length) steps, whatever
  *           the number of blocks, their sizes and where they lie; with `a` arenas O(log a) more. A
  *           call that fetches, lengthens or gives back an arena takes O(a) more, what the backing
- *           takes, and the time to clear 1/600 of the memory that is new.
+ *           takes, and the time to clear 1/57 of the memory that is new.
  *
  * Locking:  none inside: the caller serialises the calls on one heap. The backing is called within.
  *

@@ -3,17 +3,13 @@
  *
  * ff.h says how an arena looks. What happens here:
  *
- *   alloc    the index leads to the lowest chunk with a block that is large enough, the chunk's
- * free bits to the block. It is cut, the rest stays where it is, and the index is told about the
- * one chunk or the two that changed. If nothing fits, the block comes from the top. free     the
- * start bits before and behind say where the neighbours begin, their free bits whether they join
- * in. Joining is clearing start bits. What touches the top becomes it. resize   a block that
- * shrinks is cut, and the rest freed; one that grows takes what it needs from the front of the
- * block behind it.
- *
- * Code that every call runs has few branches that depend on the data: whether a neighbour is free,
- * or two blocks lie in one chunk, is as good as random, and a wrong guess costs more than all that
- * is done either way. So both cases are computed, and masks choose.
+ * - alloc: the index leads to the lowest chunk with a block that is large enough, the chunk's free
+ *   bits to the block. It is cut, the rest stays where it is, and the index is told about the one
+ *   chunk or the two that changed. If nothing fits, the block comes from the top.
+ * - free: the start bits before and behind say where the neighbours begin, their free bits whether
+ *   they join in. Joining is clearing start bits. What touches the top becomes it.
+ * - resize: a block that shrinks is cut, and the rest freed; one that grows takes what it needs
+ *   from the front of the block behind it.
  *
  * Of damage, this is seen in passing: a pointer is freed only where a start bit says that a block
  * begins, and a free bit that it is used; a block found by the index must be there and large

@@ -25,8 +25,9 @@
  * the largest such block in them, or 0, from l = 1 on; that of a single chunk is told by its
  * bitmap.
  *
- * The lowest FF_FLAT levels are always written through, without a look whether it is needed: that
- * is as much work as to find out, and a branch that can't be foreseen costs more than either.
+ * What grows raises the lowest FF_FLAT levels without a look whether it must: that is as little
+ * work as to find out. What shrinks lowers a level only if it was the largest there, which often it
+ * was not.
  *
  * Granule and chunk numbers count from the arena's own 0. Chunk 0 holds no memory but a start bit
  * in the place before the first block, so that each block has one before it.

@@ -7,8 +7,8 @@
  * way down. As long as there is one arena only, nobody keeps that up to date.
  *
  * An arena carries its bitmaps and index at its start, with room for all that the backing says it
- * may grow. Only the index must be cleared, and that as the arena grows: what the bitmaps say
- * beyond the top is never read.
+ * may grow. They are cleared as it grows, not all at once: a range that may grow to 64 GiB has a
+ * GiB of them, and touches what speaks of the memory that it has.
  */
 #include "ff.h"
 
