@@ -18,12 +18,12 @@
  * comes to it last.
  *
  * Index. max[0] has a byte for each chunk: FF_NONE and the granules in the largest free block that
- * begins in it, at most FF_BIG. max[l] has one for each 8^l chunks: the largest of eight in max[l -
- * 1]. Eight bytes are one word, in which one subtraction compares all eight with a size; so the
- * lowest chunk with a block that fits is found by a word a level, from max[root] down. Blocks of
- * FF_BIG granules and more need more than a byte: big[l] has for each 8^l chunks the exact size of
- * the largest such block in them, or 0, from l = 1 on; that of a single chunk is told by its
- * bitmap.
+ * begins in it, at most FF_BIG. max[l] has one for each 8^l chunks, the largest of eight of the
+ * level below. Eight bytes are one word, in which one subtraction compares all eight with a size;
+ * so the lowest chunk with a block that fits is found by a word a level, from max[root] down.
+ * Blocks of FF_BIG granules and more need more than a byte: big[l] has for each 8^l chunks the
+ * exact size of the largest such block in them, or 0, from l = 1 on; that of a single chunk is told
+ * by its bitmap.
  *
  * What grows raises the lowest FF_FLAT levels without a look whether it must: that is as little
  * work as to find out. What shrinks lowers a level only if it was the largest there, which often it
