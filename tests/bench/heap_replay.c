@@ -118,7 +118,11 @@ static void use_huge_pages(void)
         if (sscanf(line, "%lx-%lx %7s %*x %*s %lu", &begin, &end, prot, &inode) == 4 &&
             strcmp(prot, "rw-p") == 0 && inode == 0 && end - begin >= HUGE_PAGE) {
             madvise((void *)begin, end - begin, MADV_HUGEPAGE);
-            madvise((void *)begin, end - begin, MADV_COLLAPSE);
+            /* One by one: a call for all ends where nothing was touched yet. */
+            begin = (begin + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+            for (; begin + HUGE_PAGE <= end; begin += HUGE_PAGE) {
+                madvise((void *)begin, HUGE_PAGE, MADV_COLLAPSE);
+            }
         }
         line = strchr(line, '\n');
         line += line != NULL;
