@@ -218,11 +218,11 @@ $(eval $(call host_rules,clang,CLANG,$(CLANG),$(HINLINE) -fsanitize=address$(,)u
 $(eval $(call host_rules,gcc,GCC,$(GCC),$(HINLINE),$(UNITSRC)))
 $(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH),$(POOLSRC)))
 # ThreadSanitizer, for the programs that have threads to speak of.
-$(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread,$(POOLSRC) $(filter mm/heap/slab%,$(MM))))
+$(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread,$(POOLSRC) $(filter-out %/vmalloc.c,$(filter mm/heap/%,$(MM)))))
 .SECONDARY:
 
 UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug \
-           $(B)/tsan/test_pmm_threads $(B)/tsan/test_slab_threads
+           $(B)/tsan/test_pmm_threads $(B)/tsan/test_slab_threads $(B)/tsan/test_kmalloc
 
 # For the boot test of the debug build. This build's B and -j are not its.
 debug-build:

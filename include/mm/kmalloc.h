@@ -1,40 +1,94 @@
 /*
  * kmalloc.h - the kernel's malloc.
  *
- * Model:    one first-fit heap whose arenas are runs of frames seen through the direct map, so
- *           memory is physically contiguous. It fetches 64 frames at least, more when it is large,
- *           fewer when memory is fragmented. Runs that become empty go back, but for one that is
- *           kept for the next time.
+ * Model:    three layers, each of which takes its memory from the one to the right:
  *
- * Locking:  one lock of rank MM_RANK_HEAP, taken inside, and the pmm's under it. Nothing sleeps;
- *           interrupt handlers may call.
+ *               up to KMALLOC_SLAB_MAX bytes      slab caches, 32 sizes    <- frames
+ *               below KMALLOC_FRAMES_MIN bytes    one first-fit heap       <- runs of frames
+ *               from there on                     whole frames             <- frames
  *
- * Errors:   as heap_list.h.
+ *           A size that its own layer can't serve, as memory is fragmented, is served by the next
+ *           one. Sizes are spaced so that a block is at most an eighth larger than what it was
+ *           asked for, rounded up to 16 bytes. All of it is seen through the direct map, so it is
+ *           physically contiguous.
+ *
+ *           Which layer a pointer is from is looked up by its frame (mm/heap/kmalloc_map.h), O(1).
+ *
+ * Alignment: 16 bytes, KMALLOC_FRAMES_MIN and more a page; of small sizes that are a power of two
+ *           the size itself.
+ *
+ * Locking:  locks of the slab caches, of rank MM_RANK_SLABS and MM_RANK_SLAB, and one of rank
+ *           MM_RANK_HEAP, all taken inside, and the pmm's under them. Nothing sleeps; interrupt
+ *           handlers may call.
+ *
+ * Errors:   out of memory is NULL, after all that is kept for later was given back. Freeing,
+ *           resizing or measuring what was not given or was freed already stops the machine, saying
+ *           which and who asked; so does damage that a call meets on its way.
  */
 #ifndef MM_KMALLOC_H
 #define MM_KMALLOC_H
 
 #include "mm/pmm.h"
+#include "mm/slab.h"
 
-/* Frames come from `p` from now on. Context: boot, one CPU. */
+#define KMALLOC_ALIGN      16u /* what every pointer is a multiple of, at least */
+#define KMALLOC_SLAB_MAX   1024u
+#define KMALLOC_FRAMES_MIN 262144u
+
+/* Frames come from `p` from now on, whose processors are those that call. Stops the machine if it
+ * has not one frame for each two of them. Context: boot, one CPU. */
 void kmalloc_init(struct pmm *p);
 
-#define KMALLOC_ALIGN 16u /* what every pointer is a multiple of, at least */
-
-/* Each is the function of heap_list.h of that name, on one heap; kzalloc() is _alloc_zeroed(). */
+/* A size of 0 is as 1. Contents are undefined. */
 MM_MUST_CHECK void *kmalloc(size_t nbytes);
+
+/* At a multiple of `align`, a power of two (else NULL); beyond a page, of whole frames. */
 MM_MUST_CHECK void *kmalloc_aligned(size_t nbytes, size_t align);
+
+/* count * nbytes zero bytes; NULL if the product overflows. */
 MM_MUST_CHECK void *kzalloc(size_t count, size_t nbytes);
+
+/*
+ * Change the size of a block, in place if it is of the size that would be given, or the heap has
+ * room behind it; else it moves. What shrinks stays where it is if there is no other place. NULL
+ * `ptr` allocates. On NULL the old block is as it was. Alignment beyond that of kmalloc() is kept
+ * only if the block does not move.
+ */
 MM_MUST_CHECK void *krealloc(void *ptr, size_t nbytes);
+
+/* NULL is fine. */
 void kfree(void *ptr);
 
+/* Usable bytes at `ptr`: as many as were asked for, or a few more. */
+size_t kmalloc_size(const void *ptr);
+
+/* Give back to the pool all that is kept for later. Returns how many bytes. O(what is kept). */
+size_t kmalloc_reclaim(void);
+
 struct kmalloc_stats {
+    /* Slab caches; kmalloc_slabs() shows them one by one. */
+    size_t slab_bytes;                /* of slabs, those of magazines included */
+    size_t slab_used_bytes, nobjects; /* that users have */
+    /* The first-fit heap. */
     size_t arena_bytes;
-    size_t used_bytes;   /* what the heap needs for itself included, as in free_bytes */
-    size_t free_bytes;   /* in arenas */
-    size_t largest_free; /* largest request that would succeed without growing */
+    size_t used_bytes, free_bytes; /* in arenas; the rest is what the heap needs for itself */
+    size_t largest_free;           /* largest request that would succeed without growing */
     size_t nused, nfree, narenas;
+    size_t spare_bytes; /* of a run that is kept for the next arena */
+    /* Whole frames. */
+    size_t block_bytes, nblocks;
+    size_t map_bytes; /* of what tells the layers apart */
 };
+
+void kmalloc_get_stats(struct kmalloc_stats *s);
+
+/* The caches of the slab layer, for display. */
+struct slab_set *kmalloc_slabs(void);
+
+/* The name of what the heap has its memory from. */
+const char *kmalloc_heap_backing(void);
+
+enum kmalloc_layer { KMALLOC_SLAB, KMALLOC_HEAP, KMALLOC_FRAMES };
 
 /* One block, as kmalloc_for_each() shows it. */
 struct kmalloc_view {
@@ -42,15 +96,19 @@ struct kmalloc_view {
     size_t nbytes;   /* usable */
     bool used;
     bool first_in_arena;
+    enum kmalloc_layer layer;
 };
 
-void kmalloc_get_stats(struct kmalloc_stats *s);
+/*
+ * Call `fn` for each block of a layer: of a heap, and of whole frames, by address; of slabs those
+ * that were ever used, cache by cache. Stops when it returns false. Locks are held: `fn` may not
+ * allocate or free. Exact while nobody else does.
+ */
+void kmalloc_for_each(enum kmalloc_layer layer, bool (*fn)(void *ctx, const struct kmalloc_view *b),
+                      void *ctx);
 
-/* Call `fn` for each block in order of address, with the lock held; stop when it returns false.
- * `fn` may not allocate or free. */
-void kmalloc_for_each(bool (*fn)(void *ctx, const struct kmalloc_view *b), void *ctx);
-
-/* NULL if the invariants of the heap hold, else the first broken one as text. O(blocks). */
+/* NULL if the invariants of kmalloc.c hold and those of the layers, else the first broken one as
+ * text. Exact while nobody else allocates or frees. O(blocks). */
 const char *kmalloc_check(void);
 
 #endif

@@ -67,39 +67,76 @@ static bool show_vmalloc(void *ctx, const struct vmalloc_view *v)
     return true;
 }
 
+static bool show_cache(void *ctx, struct slab_cache *c)
+{
+    struct listing *l = ctx;
+    char size[FMT_BYTES_MAX];
+    struct slab_stats s;
+
+    slab_get_stats(c, &s);
+    if (s.slabs != 0) {
+        kprintf("  %-16s %14zu %10s %7zu %8zu %6zu\n", c->name, c->nbytes,
+                fmt_bytes(size, s.slab_bytes), s.used, s.depot + s.cpus, s.slabs);
+        l->shown++;
+    }
+    return true;
+}
+
+/* The layers, and what each has its memory from. */
+static void show_layers(const struct kmalloc_stats *s)
+{
+    char all[FMT_BYTES_MAX], used[FMT_BYTES_MAX], unused[FMT_BYTES_MAX], largest[FMT_BYTES_MAX];
+    size_t split = s->free_bytes > s->largest_free ? s->free_bytes - s->largest_free : 0;
+
+    kprintf("slabs, from %s: %s\n  used %10s in %zu objects\n", kmalloc_slabs()->backing.name,
+            fmt_bytes(all, s->slab_bytes), fmt_bytes(used, s->slab_used_bytes), s->nobjects);
+    kprintf("first fit, from %s: %zu arena%s, %s", kmalloc_heap_backing(), s->narenas,
+            s->narenas != 1 ? "s" : "", fmt_bytes(all, s->arena_bytes));
+    kprintf(", and %s kept for the next\n", fmt_bytes(unused, s->spare_bytes));
+    kprintf("  used %10s in %zu blocks\n  free %10s in %zu blocks, the largest %s\n",
+            fmt_bytes(used, s->used_bytes), s->nused, fmt_bytes(unused, s->free_bytes), s->nfree,
+            fmt_bytes(largest, s->largest_free));
+    kprintf("  fragmentation: %zu %% of free memory is outside the largest free block\n",
+            s->free_bytes != 0 ? split * 100 / s->free_bytes : 0);
+    kprintf("whole frames: %s in %zu blocks; %s say which frame is whose\n",
+            fmt_bytes(all, s->block_bytes), s->nblocks, fmt_bytes(used, s->map_bytes));
+}
+
+static void end_listing(const struct listing *l)
+{
+    if (l->shown == 0) {
+        kputs("  none\n");
+    }
+}
+
 static int cmd_heap(int argc, char **argv)
 {
-    char arenas[FMT_BYTES_MAX], used[FMT_BYTES_MAX], unused[FMT_BYTES_MAX], largest[FMT_BYTES_MAX];
-    struct listing blocks = { .shown = 0 }, ranges = { .shown = 0 };
+    struct listing caches = { .shown = 0 }, blocks = { .shown = 0 }, ranges = { .shown = 0 };
     struct kmalloc_stats s;
     struct args a;
-    size_t split;
 
     if (!args_parse(&a, argc, argv, "b", 0, 0)) {
         return 1;
     }
     kmalloc_get_stats(&s);
-    split = s.free_bytes > s.largest_free ? s.free_bytes - s.largest_free : 0;
-    kprintf("kmalloc: %zu arena%s, %s\n  used %10s in %zu blocks, headers included\n"
-            "  free %10s in %zu blocks, the largest %s\n",
-            s.narenas, s.narenas != 1 ? "s" : "", fmt_bytes(arenas, s.arena_bytes),
-            fmt_bytes(used, s.used_bytes), s.nused, fmt_bytes(unused, s.free_bytes), s.nfree,
-            fmt_bytes(largest, s.largest_free));
-    kprintf("  fragmentation: %zu %% of free memory is outside the largest free block\n",
-            s.free_bytes != 0 ? split * 100 / s.free_bytes : 0);
+    show_layers(&s);
+    kprintf(STYLE_HEAD "%-18s %14s %10s %7s %8s %6s" STYLE_OFF "\n", "slab caches", "bytes", "size",
+            "used", "at hand", "slabs");
+    slab_set_for_each(kmalloc_slabs(), show_cache, &caches);
+    end_listing(&caches);
 
     blocks.used_too = args_has(&a, 'b');
     kprintf(STYLE_HEAD "%-18s %14s %10s" STYLE_OFF "\n",
             blocks.used_too ? "all blocks" : "free blocks", "bytes", "size");
-    kmalloc_for_each(show_block, &blocks);
-    if (blocks.shown == 0) {
-        kputs("  none\n");
+    kmalloc_for_each(KMALLOC_HEAP, show_block, &blocks);
+    if (blocks.used_too) {
+        kputs(STYLE_HEAD "whole frames" STYLE_OFF "\n");
+        kmalloc_for_each(KMALLOC_FRAMES, show_block, &blocks);
     }
+    end_listing(&blocks);
     kprintf(STYLE_HEAD "%-18s %14s %10s" STYLE_OFF "\n", "vmalloc ranges", "bytes", "size");
     vmalloc_for_each(show_vmalloc, &ranges);
-    if (ranges.shown == 0) {
-        kputs("  none\n");
-    }
+    end_listing(&ranges);
     return 0;
 }
 
@@ -271,11 +308,12 @@ static int cmd_free(int argc, char **argv)
 MONITOR_COMMAND(heap) = {
     .name = "heap",
     .args = "[-b]",
-    .brief = "kmalloc's free blocks and vmalloc's ranges",
-    .help = "kmalloc takes the free block at the lowest address that fits; they are listed\n"
-            "in that order. Its arenas are runs of frames. vmalloc ranges have a guard page\n"
-            "on each side.\n"
-            "  -b  all blocks, used ones too\n",
+    .brief = "kmalloc's layers, free blocks, vmalloc's ranges",
+    .help = "kmalloc serves up to 1 KiB from slab caches, less than 256 KiB by first fit,\n"
+            "and what is larger by whole frames. Listed are the caches that have slabs, with\n"
+            "the objects that are used and those at hand in magazines, and the free blocks\n"
+            "of first fit. vmalloc ranges have a guard page on each side.\n"
+            "  -b  all blocks, used ones too, but those in slabs\n",
     .run = cmd_heap,
 };
 

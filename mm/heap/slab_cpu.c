@@ -28,10 +28,10 @@
 #include "slab_layer.h"
 
 #define WINDOW      64u
-#define DEPOT_BYTES (UINT32_C(256) << 10)
+#define DEPOT_BYTES (UINT32_C(64) << 10)
 #define DEPOT_LEAST 4u
 #define DEPOT_MOST  64u
-#define KEEP_BYTES  (UINT32_C(64) << 10)
+#define KEEP_BYTES  (UINT32_C(32) << 10)
 #define KEEP_MOST   8u
 #define CACHE_LINE  64u
 

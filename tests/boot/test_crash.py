@@ -14,7 +14,8 @@ KINDS = {
     "df": (r"double fault, error code 0x0", "crash_df"),
     "ub": (r"undefined behaviour: addition overflow", "crash_ub"),
     "assert": (r"cmd_crash\.c:\d+: assertion failed: zero == 1", "crash_assert"),
-    "heap": (r"heap: .*", "crash_heap"),
+    "heap": (r"slab \"kmalloc-64\": free\(0x[0-9a-f]+\), called from 0x[0-9a-f]+: "
+             r"it was freed already \(0x[0-9a-f]+\)", "crash_heap"),
     "pmm": (r".*frame.*", "crash_pmm"),
     "smash": (r"stack smashed: .*", "crash_smash"),
 }

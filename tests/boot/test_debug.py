@@ -47,8 +47,9 @@ def test_debug_build(boot):
     g.cmd(f"free {block}")
     assert who(g, physical).endswith(": not in use\n")
 
-    _, address = allocate(g, "64k")  # of an arena of the heap
-    assert who(g, walk(g, address)[0]) in ("run_get", "backing_get")
+    for size in ("64", "300k", "20k"):  # of a slab, whole frames, of an arena of the heap
+        _, address = allocate(g, size)
+        assert who(g, walk(g, address)[0]) in ("frames_get", "kmalloc_init")
     _, address = allocate(g, "-v 3m")  # a large page, and small ones in a table of their own
     physical, _ = walk(g, address)
     assert who(g, physical) in ("populate", "vmalloc")

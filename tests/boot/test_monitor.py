@@ -508,24 +508,25 @@ def test_alloc_and_free(guest):
     for line, nbytes, what in [("alloc 100", 100, "kmalloc"), ("alloc 3m -v", 3 << 20, "vmalloc"),
                                ("alloc -f 3", 32768, "frames, order 3"),
                                ("alloc 64k -a 0x10000", 65536, "kmalloc"),
+                               ("alloc 5000", 5000, "kmalloc"),
                                ("alloc 0", 0, "kmalloc")]:
         (address, got, kind), = rows(guest.cmd(line),
                                      r" *\d+  ([0-9a-f]{16}) +(\d+) +[\d.]+ \w+  (.*)")
         assert (int(got), kind) == (nbytes, what)
         if "-a" in line:
             assert int(address, 16) % 65536 == 0
-    assert "5 allocations held" in guest.cmd("alloc")
+    assert "6 allocations held" in guest.cmd("alloc")
     assert "vmalloc: alloc" in guest.cmd("pagetables")
-    assert len(re.findall("contents intact", guest.cmd("free -a"))) == 5
+    assert len(re.findall("contents intact", guest.cmd("free -a"))) == 6
     assert "0 allocations held" in guest.cmd("alloc")
     assert "ok" in guest.cmd("check") and "vmalloc: alloc" not in guest.cmd("pagetables")
 
 
 def test_alloc_takes_the_lowest_fit(guest):
-    first, = rows(guest.cmd("alloc 1000"), r" *(\d+)  ([0-9a-f]{16}) .*")
-    second, = rows(guest.cmd("alloc 1000"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    first, = rows(guest.cmd("alloc 10000"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    second, = rows(guest.cmd("alloc 10000"), r" *(\d+)  ([0-9a-f]{16}) .*")
     guest.cmd(f"free {first[0]}")
-    again, = rows(guest.cmd("alloc 900"), r" *(\d+)  ([0-9a-f]{16}) .*")
+    again, = rows(guest.cmd("alloc 9000"), r" *(\d+)  ([0-9a-f]{16}) .*")
     assert again == first
     guest.cmd("free -a")
 
@@ -546,15 +547,30 @@ def test_free_sees_damage(guest):
 
 
 def test_heap(guest):
-    guest.cmd("alloc 12345")
+    for line in ("alloc 100", "alloc 12345", "alloc 300k"):
+        guest.cmd(line)
     text = guest.cmd("heap -b")
-    used = number(text, r"^  used +\S+ \w+ in (\d+) blocks")
-    free = number(text, r"^  free +\S+ \w+ in (\d+) blocks")
-    blocks = rows(text, r"  ([0-9a-f]{16}) +(\d+) +[\d.]+ \w+  (used|free)")
+    assert re.search(r"^slabs, from frames: ", text, re.M)
+    assert re.search(r"^first fit, from runs of frames: 1 arena, ", text, re.M)
+    objects = number(text, r"^  used +\S+ \w+ in (\d+) objects$")
+    caches = rows(text, r"  (kmalloc-\d+) +(\d+) +[\d.]+ \w+ +(\d+) +(\d+) +(\d+)")
+    assert sum(int(c[2]) for c in caches) == objects
+    assert all(c[0] == f"kmalloc-{c[1]}" for c in caches)
+    assert [int(c[1]) for c in caches] == sorted(int(c[1]) for c in caches)
+    assert int(dict((c[0], c[2]) for c in caches)["kmalloc-112"]) >= 1
+
+    used = number(text, r"^  used +\S+ \w+ in (\d+) blocks$")
+    free = number(text, r"^  free +\S+ \w+ in (\d+) blocks,")
+    frames = number(text, r"^whole frames: \S+ \w+ in (\d+) blocks;")
+    blocks, large = (rows(part, r"  ([0-9a-f]{16}) +(\d+) +[\d.]+ \w+  (used|free)")
+                     for part in text.split("\nwhole frames\n"))
     assert [b[2] for b in blocks].count("used") == used
     assert [b[2] for b in blocks].count("free") == free
-    addresses = [int(b[0], 16) for b in blocks]
-    assert addresses == sorted(addresses)
+    assert "12352" in [b[1] for b in blocks]  # 12345, in granules of 16
+    assert len(large) == frames and "307200" in [b[1] for b in large]
+    for part in (blocks, large):
+        addresses = [int(b[0], 16) for b in part]
+        assert addresses == sorted(addresses)
     only_free = rows(guest.cmd("heap"), r"  ([0-9a-f]{16}) +(\d+) +[\d.]+ \w+  (used|free)")
     assert only_free == [b for b in blocks if b[2] == "free"]
     assert "local APIC (physical 0xfee00000)" in text

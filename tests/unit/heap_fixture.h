@@ -23,6 +23,7 @@
 
 static struct pmm *pool;
 static void *pool_storage, *pool_map_storage;
+static uint64_t pool_free; /* frames that are free, or kmalloc's map, once kmalloc is ready */
 
 static void pool_drop(void)
 {
@@ -50,6 +51,7 @@ static void pool_make(uint64_t nframes)
         .bytes = descs, .nbytes = sizeof(descs), .stride = sizeof(descs[0]), .version = 1
     };
     uint64_t nbytes = memmap_storage_bytes(MM_COUNTOF(descs));
+    struct kmalloc_stats s;
 
     pool_drop();
     *port_held_ranks() = 0;
@@ -62,6 +64,9 @@ static void pool_make(uint64_t nframes)
     assert_int_equal(pmm_free_frames(pool), nframes);
     memset(port_ptr(pa_make(POOL_BASE)), 0xee, nframes * 4096);
     kmalloc_init(pool);
+    kmalloc_reclaim();
+    kmalloc_get_stats(&s);
+    pool_free = pmm_free_frames(pool) + s.map_bytes / 4096;
 }
 
 #endif
