@@ -196,7 +196,7 @@ usb: all
 UNIT   := $(sort $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c)))
 # Files of efi/ and kernel/ that touch no machine, and so run on the host too.
 STUB_LOGIC := $(filter-out efi/main.c efi/uefi_%.c efi/bytes.c efi/sbat.c,$(sort $(wildcard efi/*.c)))
-KLOGIC := $(addprefix kernel/lib/,badram.c console.c ffdemo.c fmt.c fragdemo.c keys.c line.c log.c opts.c psf.c ramtest.c \
+KLOGIC := $(addprefix kernel/lib/,badram.c console.c ffdemo.c fmt.c fragdemo.c heapmap.c heaptrace.c keys.c line.c log.c opts.c psf.c ramtest.c \
           term.c)
 UNITSRC := $(MM) $(STUB_LOGIC) $(KLOGIC) $(filter-out tests/unit/test_%.c,$(sort $(wildcard tests/unit/*.c)))
 # For programs about the frame pool alone.
