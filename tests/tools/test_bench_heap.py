@@ -482,3 +482,63 @@ def test_recorder_says_what_is_wrong(build, tmp_path):
         done = run(traces, *wrong)
         assert done.returncode != 0 and done.stderr and "Traceback" not in done.stderr, wrong
     assert not list(tmp_path.glob("*.trace"))
+
+
+# ---- what the kernel asked for, as text ----------------------------------------------------------
+
+EVENTS = ["0 +0:40 +1000:12345@c -7", "3 0>20:0 -1000", "5 8>8:64 -20"]
+
+
+def kernel_text(lines, nevents=7, nlost=0, form=1, crc=None):
+    crc = zlib.crc32("".join(line + "\n" for line in lines).encode()) if crc is None else crc
+    return "\n".join([f"heap trace {form}: {nevents} events, {nlost} lost", *lines,
+                      f"heap trace ends: {crc:08x}", ""])
+
+
+def convert_text(tmp_path, text):
+    (tmp_path / "log").write_text(text)
+    return run(ROOT / "scripts/heap-traces", "--text", tmp_path / "log", tmp_path, "--as", "plat")
+
+
+def test_kernel_text(bench, tmp_path):
+    """Of a log of a serial line, with other things in it, the last trace is taken."""
+    log = "plat> heap trace show\r\n" + kernel_text(["0 -0"], 1).replace("\n", "\r\n")
+    log += "plat> \x1b[1mheap trace show\x1b[0m\r\n" + kernel_text(EVENTS, nlost=3).replace(
+        "\n3", "\n[    3.141593] \x1b[33mwarning\x1b[0m: a line between\n3").replace("\n", "\r\n")
+    done = convert_text(tmp_path, log + "plat> ")
+    assert done.returncode == 0, done.stderr
+    assert "3 more events were lost" in done.stderr and "2 times a block" in done.stderr
+    assert read_trace(tmp_path / "plat.trace") == [
+        (ALLOC, 0, 0, 0x40), (ALIGNED, 12, 1, 0x12345), (REALLOC, 0, 0, 1), (FREE, 0, 1, 0),
+        (ALLOC, 0, 1, 0x64), (FREE, 0, 0, 0)]
+    done = run(bench, "--quick", "--csv", "--recorded", tmp_path, "--traces", "plat", "--only", "ff,list")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert float(table(done.stdout)["plat", "time"]["ff"]["median"]) > 0
+
+
+@pytest.mark.parametrize("text, says", [
+    ("nothing", "no \"heap trace show\""),
+    (kernel_text(EVENTS, form=2), "form 2"),
+    (kernel_text(EVENTS).rsplit("heap", 1)[0], "without an end"),
+    (kernel_text(EVENTS, crc=0x12345678), "checksum"),
+    (kernel_text(EVENTS).replace("-7", "-8"), "checksum"),
+    (kernel_text(EVENTS).replace(EVENTS[1] + "\n", ""), "checksum"),
+    (kernel_text([EVENTS[0], EVENTS[2]]), "event 3 is missing"),
+    (kernel_text(EVENTS, nevents=8), "7 events of 8"),
+    (kernel_text(["0 +0:40 +0:40"], 2), "allocated twice"),
+    (kernel_text(["0 -0"], 1), "nothing in it"),
+])
+def test_damaged_kernel_text_is_refused(tmp_path, text, says):
+    done = convert_text(tmp_path, text)
+    assert done.returncode != 0 and says in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert not list(tmp_path.glob("*.trace"))
+
+
+def test_kernel_text_command_line(tmp_path):
+    (tmp_path / "log").write_text(kernel_text(EVENTS))
+    for wrong in (["--text", tmp_path / "log", tmp_path], ["--text", tmp_path / "none", tmp_path, "--as", "x"],
+                  ["--text", tmp_path / "log", tmp_path, "--as", "x", "--", "true"], [tmp_path, "--as", "x"],
+                  ["--text", tmp_path / "log", tmp_path, "jq", "--as", "x"]):
+        done = run(ROOT / "scripts/heap-traces", *wrong)
+        assert done.returncode != 0 and done.stderr and "Traceback" not in done.stderr, wrong
+    assert not list(tmp_path.glob("*.trace"))
