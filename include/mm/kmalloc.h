@@ -74,6 +74,7 @@ struct kmalloc_stats {
     size_t used_bytes, free_bytes; /* in arenas; the rest is what the heap needs for itself */
     size_t largest_free;           /* largest request that would succeed without growing */
     size_t nused, nfree, narenas;
+    size_t peak_arena_bytes, peak_used_bytes;
     size_t spare_bytes; /* of a run that is kept for the next arena */
     /* Whole frames. */
     size_t block_bytes, nblocks;
@@ -81,6 +82,16 @@ struct kmalloc_stats {
 };
 
 void kmalloc_get_stats(struct kmalloc_stats *s);
+
+/*
+ * Have `fn` hear of each block from now on, NULL: nobody. A block came (`was` is NULL, `align` is 0
+ * where none was asked for), goes (`now` is NULL) or was resized. A block that goes or moves is
+ * heard of before others can get its memory. `fn` is called in any context, with kmalloc's locks
+ * held or not; it may not allocate or free. Whoever replaces it sees to it that no other processor
+ * is in it.
+ */
+typedef void kmalloc_trace_fn(const void *was, const void *now, size_t nbytes, size_t align);
+void kmalloc_set_trace(kmalloc_trace_fn *fn);
 
 /* The caches of the slab layer, for display. */
 struct slab_set *kmalloc_slabs(void);

@@ -6,10 +6,12 @@
  */
 #include "lib/console.h"
 #include "lib/fmt.h"
+#include "lib/string.h"
 #include "mm/kmalloc.h"
 #include "mm/port.h"
 #include "mm/vmalloc.h"
 #include "monitor/args.h"
+#include "monitor/heap.h"
 #include "monitor/style.h"
 #include "monitor/testing.h"
 #include "vm.h"
@@ -82,11 +84,18 @@ static bool show_cache(void *ctx, struct slab_cache *c)
     return true;
 }
 
+/* 100 times a / b; 1 if there is nothing of both. */
+static unsigned long long hundredths(uint64_t a, uint64_t b)
+{
+    return b != 0 ? a * 100 / b : 100;
+}
+
 /* The layers, and what each has its memory from. */
 static void show_layers(const struct kmalloc_stats *s)
 {
     char all[FMT_BYTES_MAX], used[FMT_BYTES_MAX], unused[FMT_BYTES_MAX], largest[FMT_BYTES_MAX];
-    size_t split = s->free_bytes > s->largest_free ? s->free_bytes - s->largest_free : 0;
+    unsigned long long largest_part = hundredths(s->largest_free, s->free_bytes);
+    unsigned long long peak = hundredths(s->peak_arena_bytes, s->peak_used_bytes);
 
     kprintf("slabs, from %s: %s\n  used %10s in %zu objects\n", kmalloc_slabs()->backing.name,
             fmt_bytes(all, s->slab_bytes), fmt_bytes(used, s->slab_used_bytes), s->nobjects);
@@ -96,8 +105,10 @@ static void show_layers(const struct kmalloc_stats *s)
     kprintf("  used %10s in %zu blocks\n  free %10s in %zu blocks, the largest %s\n",
             fmt_bytes(used, s->used_bytes), s->nused, fmt_bytes(unused, s->free_bytes), s->nfree,
             fmt_bytes(largest, s->largest_free));
-    kprintf("  fragmentation: %zu %% of free memory is outside the largest free block\n",
-            s->free_bytes != 0 ? split * 100 / s->free_bytes : 0);
+    kprintf("  fragmentation: largest / free is %llu.%02llu\n", largest_part / 100,
+            largest_part % 100);
+    kprintf("  peak: arenas / used is %llu.%02llu (%s / %s)\n", peak / 100, peak % 100,
+            fmt_bytes(all, s->peak_arena_bytes), fmt_bytes(used, s->peak_used_bytes));
     kprintf("whole frames: %s in %zu blocks; %s say which frame is whose\n",
             fmt_bytes(all, s->block_bytes), s->nblocks, fmt_bytes(used, s->map_bytes));
 }
@@ -109,23 +120,20 @@ static void end_listing(const struct listing *l)
     }
 }
 
-static int cmd_heap(int argc, char **argv)
+static int heap_overview(const struct args *a)
 {
     struct listing caches = { .shown = 0 }, blocks = { .shown = 0 }, ranges = { .shown = 0 };
     struct kmalloc_stats s;
-    struct args a;
 
-    if (!args_parse(&a, argc, argv, "b", 0, 0)) {
-        return 1;
-    }
     kmalloc_get_stats(&s);
     show_layers(&s);
+    heap_draw();
     kprintf(STYLE_HEAD "%-18s %14s %10s %7s %8s %6s" STYLE_OFF "\n", "slab caches", "bytes", "size",
             "used", "at hand", "slabs");
     slab_set_for_each(kmalloc_slabs(), show_cache, &caches);
     end_listing(&caches);
 
-    blocks.used_too = args_has(&a, 'b');
+    blocks.used_too = args_has(a, 'b');
     kprintf(STYLE_HEAD "%-18s %14s %10s" STYLE_OFF "\n",
             blocks.used_too ? "all blocks" : "free blocks", "bytes", "size");
     kmalloc_for_each(KMALLOC_HEAP, show_block, &blocks);
@@ -138,6 +146,25 @@ static int cmd_heap(int argc, char **argv)
     vmalloc_for_each(show_vmalloc, &ranges);
     end_listing(&ranges);
     return 0;
+}
+
+static int cmd_heap(int argc, char **argv)
+{
+    struct args a;
+
+    if (!args_parse(&a, argc, argv, "b", 0, 3)) {
+        return 1;
+    }
+    if (a.n == 0) {
+        return heap_overview(&a);
+    }
+    if (args_has(&a, 'b')) {
+        return args_fail(&a, "-b has no place beside \"%s\"", a.operand[0]);
+    }
+    if (strcmp(a.operand[0], "trace") == 0) {
+        return heap_trace(&a);
+    }
+    return args_fail(&a, "there is no \"heap %s\"", a.operand[0]);
 }
 
 static void show_held(const struct held *h)
@@ -307,13 +334,22 @@ static int cmd_free(int argc, char **argv)
 
 MONITOR_COMMAND(heap) = {
     .name = "heap",
-    .args = "[-b]",
+    .args = "[-b | trace [on [EVENTS] | off | show | drop]]",
     .brief = "kmalloc's layers, free blocks, vmalloc's ranges",
     .help = "kmalloc serves up to 1 KiB from slab caches, less than 256 KiB by first fit,\n"
             "and what is larger by whole frames. Listed are the caches that have slabs, with\n"
             "the objects that are used and those at hand in magazines, and the free blocks\n"
-            "of first fit. vmalloc ranges have a guard page on each side.\n"
-            "  -b  all blocks, used ones too, but those in slabs\n",
+            "of first fit. The drawing is of its arenas, without what each keeps for itself,\n"
+            "with a character for pieces of equal size. vmalloc ranges have a guard page on\n"
+            "each side.\n"
+            "  -b                 all blocks, used ones too, but those in slabs\n"
+            "  trace              is there a recording, and of how much\n"
+            "  trace on [EVENTS]  record each kmalloc, krealloc and kfree, until there are\n"
+            "                     EVENTS (16384); those that come later are counted\n"
+            "  trace off          it is enough\n"
+            "  trace show         all of it; scripts/heap-traces --text makes of that what\n"
+            "                     bench_heap replays\n"
+            "  trace drop         give the memory of the recording back\n",
     .run = cmd_heap,
 };
 

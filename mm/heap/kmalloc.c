@@ -74,12 +74,22 @@ static struct {
     uint64_t spare_frames;  /* (l) */
     _Atomic size_t nblocks; /* of whole frames */
     _Atomic size_t block_frames;
+    kmalloc_trace_fn *_Atomic trace; /* or NULL */
 } km;
 
 static _Noreturn void die(const char *verb, const void *ptr, const void *from, const char *what)
 {
     port_panic("heap: %s(0x%llx), called from 0x%llx: %s", verb, (unsigned long long)(uintptr_t)ptr,
                (unsigned long long)(uintptr_t)from, what);
+}
+
+static inline void note(const void *was, const void *now, size_t nbytes, size_t align)
+{
+    kmalloc_trace_fn *trace = atomic_load_explicit(&km.trace, memory_order_relaxed);
+
+    if (__builtin_expect(trace != NULL, 0) && (was != NULL || now != NULL)) {
+        trace(was, now, nbytes, align);
+    }
 }
 
 /* ---- frames ---- */
@@ -374,16 +384,29 @@ static void *get(size_t nbytes, size_t align)
     return ptr;
 }
 
-void *kmalloc(size_t nbytes)
+/* Inlined, as give() is: the caller that slab.h's calls name is that of the function around them.
+ */
+static inline __attribute__((always_inline)) void *alloc(size_t nbytes)
 {
     void *ptr = nbytes <= KMALLOC_SLAB_MAX ? slab_get(size_for(nbytes)) : NULL;
 
     return ptr != NULL ? ptr : get(nbytes, KMALLOC_ALIGN);
 }
 
+void *kmalloc(size_t nbytes)
+{
+    void *ptr = alloc(nbytes);
+
+    note(NULL, ptr, nbytes, 0);
+    return ptr;
+}
+
 void *kmalloc_aligned(size_t nbytes, size_t align)
 {
-    return mm_is_pow2(align) ? get(nbytes, mm_max(align, KMALLOC_ALIGN)) : NULL;
+    void *ptr = mm_is_pow2(align) ? get(nbytes, mm_max(align, KMALLOC_ALIGN)) : NULL;
+
+    note(NULL, ptr, nbytes, align);
+    return ptr;
 }
 
 void *kzalloc(size_t count, size_t nbytes)
@@ -401,17 +424,12 @@ void *kzalloc(size_t count, size_t nbytes)
     return ptr;
 }
 
-void kfree(void *ptr)
+static inline __attribute__((always_inline)) void give(void *ptr, const void *from)
 {
-    const void *from = __builtin_return_address(0);
-    struct kmap_entry e;
+    struct kmap_entry e = entry_of(ptr);
     struct slab_cache *c;
     uint64_t irq;
 
-    if (ptr == NULL) {
-        return;
-    }
-    e = entry_of(ptr);
     switch (e.kind) {
     case KMAP_SLAB:
         c = cache_of(ptr, e.number, "free", from);
@@ -430,6 +448,14 @@ void kfree(void *ptr)
         return;
     default:
         die("free", ptr, from, "it was never given, or freed already");
+    }
+}
+
+void kfree(void *ptr)
+{
+    if (ptr != NULL) {
+        note(ptr, NULL, 0, 0);
+        give(ptr, __builtin_return_address(0));
     }
 }
 
@@ -475,11 +501,18 @@ static void *resize(void *ptr, size_t old, size_t nbytes)
 
     switch (e.kind) {
     case KMAP_SLAB:
-        return nbytes <= old && size_bytes(size_for(nbytes)) == old ? ptr : NULL;
+        if (nbytes > old || size_bytes(size_for(nbytes)) != old) {
+            return NULL;
+        }
+        note(ptr, ptr, nbytes, 0);
+        return ptr;
     case KMAP_ARENA:
         if (nbytes > KMALLOC_SLAB_MAX && nbytes < KMALLOC_FRAMES_MIN) {
             irq = mm_lock(&km.lock);
             now = heap_ff_realloc(&km.heap, ptr, nbytes);
+            if (now != NULL) {
+                note(ptr, now, nbytes, 0);
+            }
             mm_unlock(&km.lock, irq);
         }
         return now;
@@ -487,6 +520,7 @@ static void *resize(void *ptr, size_t old, size_t nbytes)
         if (nbytes > old || nbytes < KMALLOC_FRAMES_MIN) {
             return NULL;
         }
+        note(ptr, ptr, nbytes, 0);
         block_shrink(ptr, e.number, frames_for(nbytes));
         return ptr;
     }
@@ -494,23 +528,25 @@ static void *resize(void *ptr, size_t old, size_t nbytes)
 
 void *krealloc(void *ptr, size_t nbytes)
 {
+    const void *from = __builtin_return_address(0);
     size_t old;
     void *now;
 
     if (ptr == NULL) {
         return kmalloc(nbytes);
     }
-    old = size_of(ptr, "realloc", __builtin_return_address(0));
+    old = size_of(ptr, "realloc", from);
     now = resize(ptr, old, nbytes);
     if (now != NULL) {
         return now;
     }
-    now = kmalloc(nbytes);
+    now = alloc(nbytes);
     if (now == NULL) {
         return nbytes <= old ? ptr : NULL;
     }
     __builtin_memcpy(now, ptr, mm_min(old, nbytes));
-    kfree(ptr);
+    note(ptr, now, nbytes, 0);
+    give(ptr, from);
     return now;
 }
 
@@ -573,9 +609,15 @@ void kmalloc_init(struct pmm *p)
     heap_ff_init(&km.heap, &runs, 0);
     atomic_init(&km.nblocks, 0);
     atomic_init(&km.block_frames, 0);
+    atomic_init(&km.trace, NULL);
 }
 
 /* ---- looking at it ---- */
+
+void kmalloc_set_trace(kmalloc_trace_fn *fn)
+{
+    atomic_store_explicit(&km.trace, fn, memory_order_release);
+}
 
 struct slab_set *kmalloc_slabs(void)
 {
@@ -601,6 +643,8 @@ void kmalloc_get_stats(struct kmalloc_stats *s)
                                  .nused = h.nused,
                                  .nfree = h.nfree,
                                  .narenas = h.narenas,
+                                 .peak_arena_bytes = h.peak_arena_bytes,
+                                 .peak_used_bytes = h.peak_used_bytes,
                                  .spare_bytes = km.spare_frames << MM_PAGE_SHIFT };
     mm_unlock(&km.lock, irq);
     for (unsigned size = 0; size < SIZES; size++) {

@@ -5,9 +5,13 @@ One machine serves all tests but two of the last ones; the very last switches it
 
 import collections
 import re
+import struct
+import subprocess
 import time
 
 import pytest
+
+from plat import platqemu
 
 GUEST = dict(mem="256M")
 
@@ -110,7 +114,8 @@ BAD = {
     "walk": ["", "1 2", "-x", "nosuchfunction", "12q", "0x", "kfree+", "kfree+z"],
     "pagetables": ["-x", "1"],
     "audit": ["1"],
-    "heap": ["-v", "1"],
+    "heap": ["-v", "1", "trace nosuchword", "trace on 0", "trace on x", "trace off 1", "trace on 1 2",
+             "-b trace"],
     "alloc": ["x", "-a 3 100", "-a", "-a 0 100", "100 -v -a 16", "-f 19", "-f 2 100", "-v", "1 2",
               "99999999999999999999", "0xfffffffffffffffffk", "-f 1 -v"],
     "free": ["", "0", "65", "x", "1 2", "-a 1"],
@@ -575,6 +580,74 @@ def test_heap(guest):
     assert only_free == [b for b in blocks if b[2] == "free"]
     assert "local APIC (physical 0xfee00000)" in text
     guest.cmd("free -a")
+
+
+def test_heap_is_drawn(guest):
+    """The strip is of the blocks listed below it: as many characters, and the same in each."""
+    for size in ("20k", "9k", "5000"):
+        guest.cmd(f"alloc {size}")
+    text = guest.cmd("heap -b")
+    assert all(len(line) <= 80 for line in text.splitlines())
+    listed = rows(text.split("\nwhole frames\n")[0],
+                  r"  ([0-9a-f]{16}) +(\d+) +[\d.]+ \w+  (used|free)")
+    blocks = [(int(at, 16) % 2**48, int(nbytes), what) for at, nbytes, what in listed]
+    unit, scale = re.search(r"^a character is (\d+)(?:\.0)? (B|KiB), a line ", text, re.M).groups()
+    cell = int(unit) << (10 if scale == "KiB" else 0)
+    drawn = {int(row, 16) + i * cell: letter for row, cells in
+             re.findall(r"^([0-9a-f]{12}) ([.#_0-9 ]{1,64})$", text, re.M) for i, letter in enumerate(cells)}
+    for at, letter in drawn.items():
+        inside = {what: sum(max(0, min(end, at + cell) - max(base, at)) for base, end, what2 in
+                            ((b, b + n, w) for b, n, w in blocks) if what2 == what)
+                  for what in ("used", "free")}
+        if letter == " ":
+            assert inside == {"used": 0, "free": 0}
+        elif letter in "._":
+            assert inside["used"] == 0 and inside["free"] > 0
+        elif letter == "#":
+            assert inside["used"] > 0 and inside["free"] == 0
+        else:
+            assert int(letter) == max(1, inside["used"] * 10 // sum(inside.values()))
+    assert all(at // cell * cell in drawn for at, _, _ in blocks)
+    assert "_ free to the end" in text
+    used, peak = (number(text, p) for p in (r"^  used +\S+ \w+ in (\d+) blocks$",
+                                            r"^  peak: arenas / used is (\d+)\.\d\d \("))
+    assert used >= 3 and peak >= 1
+    largest = re.search(r"^  fragmentation: largest / free is (\d)\.(\d\d)$", text, re.M)
+    free = [n for _, n, what in blocks if what == "free"]
+    assert int(largest[1] + largest[2]) == max(free) * 100 // sum(free)
+    guest.cmd("free -a")
+
+
+def test_heap_trace(guest, tmp_path):
+    """What was recorded, as the benchmark would replay it."""
+    assert "nothing is recorded" in guest.cmd("heap trace")
+    assert guest.cmd("heap trace show").startswith("heap: nothing is recorded")
+    before, = rows(guest.cmd("alloc 333"), r" *(\d+)  .*")
+    assert "heap trace is on: 0 events of at most 16384" in guest.cmd("heap trace on")
+    for line in ("alloc 100", "alloc 70000", "alloc 50 -a 0x2000", "alloc 0", "alloc -v 4k"):
+        assert "out of memory" not in guest.cmd(line)
+    guest.cmd(f"free {before[0]}")
+    guest.cmd("free -a")
+    text = guest.cmd("heap trace show")
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "heap trace is off: 11 events" in guest.cmd("heap trace")
+    (tmp_path / "log").write_bytes(guest.last_raw + b"\r\n" + bytes(guest.raw))
+    subprocess.run([platqemu.ROOT / "scripts/heap-traces", "--text", tmp_path / "log", tmp_path,
+                    "--as", "plat"], check=True)
+    data = (tmp_path / "plat.trace").read_bytes()[32:]
+    ops = [(what >> 30, what >> 25 & 31, nbytes) for what, nbytes in struct.iter_unpack("<II", data)]
+    alloc, free, aligned = 0, 1, 3
+    assert ops[:4] == [(alloc, 0, 100), (alloc, 0, 70000), (aligned, 13, 50), (alloc, 0, 1)]
+    assert [op[0] for op in ops] == [alloc, alloc, aligned, alloc, alloc] + [free] * 5
+
+    guest.cmd("heap trace on 3")
+    guest.cmd("selftest heap.random")
+    assert re.search(r"^heap trace is off: 3 events of at most 3 \(72 B\), \d{3,} lost$",
+                     guest.cmd("heap trace off"), re.M)
+    assert re.match(r"heap trace 1: 3 events, \d{3,} lost\n0( \S+){3}\nheap trace ends: [0-9a-f]{8}\n$",
+                    guest.cmd("heap trace show"))
+    assert "nothing is recorded" in guest.cmd("heap trace drop")
+    assert "heap trace" not in guest.cmd("heap")
 
 
 # ---- memory at any address -----------------------------------------------------------------------
