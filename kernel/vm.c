@@ -27,6 +27,7 @@
 #include "lib/fmt.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mm/dma.h"
 #include "mm/kmalloc.h"
 #include "mm/port.h"
 #include "mm/vmalloc.h"
@@ -415,6 +416,7 @@ void vm_init(const struct plat_boot *boot)
 
     start_pools();
     kmalloc_init(vm_pmm);
+    dma_init(vm_pmm);
 
     /* The frame table slides in steps of 1 GiB as far as its window leaves room. */
     base = vm_layout.levels == 5 ? PLAT_FRAMES_BASE5 : PLAT_FRAMES_BASE4;

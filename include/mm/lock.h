@@ -18,6 +18,7 @@
 /* Lowest rank is taken first (outermost). */
 enum mm_rank {
     MM_RANK_VMALLOC, /* the list of virtual ranges */
+    MM_RANK_DMA,     /* memory for devices */
     MM_RANK_SLABS,   /* the caches of one struct slab_set */
     MM_RANK_SLAB,    /* one slab cache */
     MM_RANK_HEAP,    /* kmalloc */

@@ -2,6 +2,7 @@
 
 #include "lib/console.h"
 #include "lib/string.h"
+#include "mm/dma.h"
 #include "mm/kmalloc.h"
 #include "mm/vmalloc.h"
 #include "monitor/args.h"
@@ -47,9 +48,13 @@ static const char *check_heap(void)
 }
 
 const struct check checks[CHECK_COUNT] = {
-    { "memmap", check_memmap },          { "frames", check_frames },
-    { "frame table", check_table },      { "pagetables", check_pagetable },
-    { "runtime tables", check_runtime }, { "heap", check_heap },
+    { "memmap", check_memmap },
+    { "frames", check_frames },
+    { "frame table", check_table },
+    { "pagetables", check_pagetable },
+    { "runtime tables", check_runtime },
+    { "heap", check_heap },
+    { "dma", dma_check },
     { "vmalloc", vmalloc_check },
 };
 
@@ -87,7 +92,7 @@ MONITOR_COMMAND(check) = {
     .args = "",
     .brief = "verify the invariants of every structure",
     .help = "The memory map, the frame pools and the frame table, both sets of page tables,\n"
-            "kmalloc's heap, and vmalloc's ranges: each has a check of every invariant that\n"
-            "its source states.\n",
+            "kmalloc's heap, dma's buddies, and vmalloc's ranges: each has a check of every\n"
+            "invariant that its source states.\n",
     .run = cmd_check,
 };

@@ -9,7 +9,7 @@ struct check {
     const char *(*run)(void); /* NULL, or the broken invariant as text */
 };
 
-#define CHECK_COUNT 7
+#define CHECK_COUNT 8
 extern const struct check checks[CHECK_COUNT];
 
 /* The first thing that any of them finds broken, or NULL. */

@@ -23,6 +23,7 @@
 #include "lib/fmt.h"
 #include "lib/ksyms.h"
 #include "lib/string.h"
+#include "mm/dma.h"
 #include "mm/heap_ff.h"
 #include "mm/kmalloc.h"
 #include "mm/port.h"
@@ -492,6 +493,41 @@ static const char *heap_limits(void)
     return NULL;
 }
 
+/* Memory for devices: where the processor sees it, below its limit, aligned, and nobody else's. */
+static const char *heap_dma(void)
+{
+    static const uint64_t limits[] = { DMA_NO_LIMIT, UINT64_C(1) << 32, UINT64_C(1) << 24 };
+    struct {
+        void *ptr;
+        pa_t pa;
+        size_t nbytes;
+    } b[48];
+
+    for (unsigned i = 0; i < MM_COUNTOF(b); i++) {
+        uint64_t limit = limits[i % MM_COUNTOF(limits)];
+        size_t align = (size_t)1 << rng_below(&rng, 14);
+
+        b[i].nbytes = random_size() + 1;
+        b[i].ptr = dma_alloc(b[i].nbytes, align, limit, &b[i].pa);
+        if (b[i].ptr == NULL) {
+            return why("no %zu bytes aligned to %zu below 0x%llx", b[i].nbytes, align,
+                       (unsigned long long)limit);
+        }
+        if (b[i].ptr != port_ptr(b[i].pa) || !mm_is_aligned(b[i].pa.v, align) ||
+            b[i].pa.v + b[i].nbytes > limit) {
+            return why("0x%llx is not where it should be", (unsigned long long)b[i].pa.v);
+        }
+        pattern_fill(b[i].ptr, b[i].nbytes, i);
+    }
+    for (unsigned i = 0; i < MM_COUNTOF(b); i++) {
+        if (pattern_verify(b[i].ptr, b[i].nbytes, i) != b[i].nbytes) {
+            return "a block was overwritten";
+        }
+        dma_free(b[i].pa, b[i].nbytes);
+    }
+    return dma_check();
+}
+
 /* ---- vmalloc ------------------------------------------------------------------------------- */
 
 static const char *vmalloc_guards(void)
@@ -684,6 +720,7 @@ static const struct test {
     { "heap", "heap.aligned", heap_aligned },
     { "heap", "heap.first-fit", heap_first_fit },
     { "heap", "heap.limits", heap_limits },
+    { "heap", "heap.dma", heap_dma },
     { "vmalloc", "vmalloc.guards", vmalloc_guards },
     { "vmalloc", "vmalloc.phys", vmalloc_phys },
     { "vmalloc", "vmalloc.random", vmalloc_random },

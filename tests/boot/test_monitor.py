@@ -768,7 +768,8 @@ def test_runtime(guest):
 def test_check(guest):
     text = guest.cmd("check")
     assert [name for name, in rows(text, r"ok      (.+)")] == [
-        "memmap", "frames", "frame table", "pagetables", "runtime tables", "heap", "vmalloc"]
+        "memmap", "frames", "frame table", "pagetables", "runtime tables", "heap", "dma",
+        "vmalloc"]
     assert "BROKEN" not in text
 
 
