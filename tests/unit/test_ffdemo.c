@@ -1,35 +1,12 @@
 /*
  * test_ffdemo.c - kernel/lib/ffdemo: the performance line by line, as a terminal shows it.
  */
-#include "host_port.h"
+#include "kept_lines.h"
 
 #include "lib/ffdemo.h"
 
-#define MAX_LINES 40u
-
 static _Alignas(16) char arena[FFDEMO_BYTES];
-static char lines[MAX_LINES][128]; /* without colours */
-static unsigned nlines, pauses, pauses_allowed;
-
-static void keep_line(void *ctx, const char *text)
-{
-    size_t n = 0;
-
-    assert_ptr_equal(ctx, lines);
-    assert_in_range(nlines, 0, MAX_LINES - 1);
-    while (*text != '\0') {
-        if (*text == '\033') {
-            text = strchr(text, 'm') + 1;
-        } else {
-            lines[nlines][n++] = *text++;
-        }
-    }
-    assert_in_range(n, 1, 80);
-    while (lines[nlines][n - 1] == ' ') {
-        n--;
-    }
-    lines[nlines++][n] = '\0';
-}
+static unsigned pauses, pauses_allowed;
 
 static bool pause(void *ctx)
 {

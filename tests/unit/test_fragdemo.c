@@ -1,36 +1,13 @@
 /*
  * test_fragdemo.c - kernel/lib/fragdemo: both performances line by line, as a terminal shows them.
  */
-#include "host_port.h"
+#include "kept_lines.h"
 
 #include <stdlib.h>
 
 #include "lib/fragdemo.h"
 
-#define MAX_LINES 16u
-
-static char lines[MAX_LINES][128]; /* without colours */
-static unsigned nlines, pauses, pauses_allowed;
-
-static void keep_line(void *ctx, const char *text)
-{
-    size_t n = 0;
-
-    assert_ptr_equal(ctx, lines);
-    assert_in_range(nlines, 0, MAX_LINES - 1);
-    while (*text != '\0') {
-        if (*text == '\033') {
-            text = strchr(text, 'm') + 1;
-        } else {
-            lines[nlines][n++] = *text++;
-        }
-    }
-    assert_in_range(n, 1, 80);
-    while (lines[nlines][n - 1] == ' ') {
-        n--;
-    }
-    lines[nlines++][n] = '\0';
-}
+static unsigned pauses, pauses_allowed;
 
 static bool pause(void *ctx)
 {

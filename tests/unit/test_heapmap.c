@@ -1,34 +1,9 @@
 /*
  * test_heapmap.c - kernel/lib/heapmap: heaps as a terminal shows them.
  */
-#include "host_port.h"
+#include "kept_lines.h"
 
 #include "lib/heapmap.h"
-
-#define MAX_LINES 40u
-
-static char lines[MAX_LINES][128]; /* without colours */
-static unsigned nlines;
-
-static void keep_line(void *ctx, const char *text)
-{
-    size_t n = 0;
-
-    assert_ptr_equal(ctx, lines);
-    assert_in_range(nlines, 0, MAX_LINES - 1);
-    while (*text != '\0') {
-        if (*text == '\033') {
-            text = strchr(text, 'm') + 1;
-        } else {
-            lines[nlines][n++] = *text++;
-        }
-    }
-    assert_in_range(n, 1, 80);
-    while (lines[nlines][n - 1] == ' ') {
-        n--;
-    }
-    lines[nlines++][n] = '\0';
-}
 
 /* Blocks in an array, the last of 0 bytes. */
 struct blocks {
