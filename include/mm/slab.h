@@ -100,7 +100,7 @@ struct slab_cache {
     struct slab_magazine *full,
         *empty;                /* (l) the depot; some of `full` hold less than they could */
     uint32_t nfull, nempties;  /* (l) */
-    uint32_t full_max;         /* (const) as many as there may be of each */
+    uint32_t full_max;         /* (l) as many as there may be of each */
     _Atomic uint32_t mag_size; /* (l) of new ones, 0 to SLAB_MAG_SIZES - 1 */
     uint32_t mag_size_max;     /* (const) */
     uint32_t visits, waits;    /* (l) to the depot, for its lock: of late */

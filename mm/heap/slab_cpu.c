@@ -199,6 +199,14 @@ static bool cpu_is_loaded(struct slab_cache *c, struct slab_cpu *cpu)
 
 /* ---- the depot -------------------------------------------------------------------------------- */
 
+/* How many magazines of objects it may hold: DEPOT_BYTES of them, as magazines are now. */
+static uint32_t depot_room(const struct slab_cache *c)
+{
+    size_t n = DEPOT_BYTES / (mag_capacity(c->mag_size) * c->stride);
+
+    return (uint32_t)mm_min(mm_max(n, DEPOT_LEAST), DEPOT_MOST);
+}
+
 static uint64_t depot_lock(struct slab_cache *c)
 {
     bool waited;
@@ -208,6 +216,7 @@ static uint64_t depot_lock(struct slab_cache *c)
     if (++c->visits == WINDOW) {
         if (c->waits >= WINDOW / 8 && c->mag_size < c->mag_size_max) {
             atomic_fetch_add_explicit(&c->mag_size, 1, memory_order_relaxed);
+            c->full_max = depot_room(c);
         }
         c->visits = 0;
         c->waits = 0;
@@ -523,8 +532,7 @@ mm_err_t slab_cache_init(struct slab_cache *c, struct slab_set *s, const struct 
     c->cpus = p->cpus;
     atomic_init(&c->mag_size, c->stride <= 128 ? 2 : c->stride <= 1024 ? 1 : 0);
     c->mag_size_max = c->mag_size + 2;
-    c->full_max = (uint32_t)mm_min(
-        mm_max(DEPOT_BYTES / (mag_capacity(c->mag_size_max) * c->stride), DEPOT_LEAST), DEPOT_MOST);
+    c->full_max = depot_room(c);
     c->keep = (uint32_t)mm_min(mm_max(KEEP_BYTES / c->slab_bytes, 1), KEEP_MOST);
 
     irq = mm_lock(&s->lock);
