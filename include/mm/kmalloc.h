@@ -1,7 +1,7 @@
 /*
  * kmalloc.h - the kernel's malloc.
  *
- * Model:    three layers, each of which takes its memory from the one to the right:
+ * Model:    three layers, and what each has its memory from:
  *
  *               up to KMALLOC_SLAB_MAX bytes      slab caches, 32 sizes    <- frames
  *               below KMALLOC_FRAMES_MIN bytes    one first-fit heap       <- runs of frames

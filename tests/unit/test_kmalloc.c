@@ -856,6 +856,62 @@ static void stops_at_memory_of_its_own(void **state)
     assert_panics(kfree(p), "or the header of its slab is damaged");
 }
 
+/* The entry of frame `pfn` in the map, of which is known what it must be: by hand, a word for each
+ * frame of 4 MiB in a page of its own, a kind in bits 1 and 0 (slab, arena, block). */
+static uint32_t *find_entry(uint64_t pfn, uint32_t word)
+{
+    for (uint64_t i = 0; i < 1024; i++) {
+        uint32_t *page = port_ptr(pa_make(POOL_BASE + i * 4096));
+
+        if (!pmm_is_free(pool, pfn_make((POOL_BASE >> 12) + i)) && page[pfn % 1024] == word) {
+            return &page[pfn % 1024];
+        }
+    }
+    fail_msg("the map has no entry %x", word);
+    return NULL;
+}
+
+static void assert_check_sees(uint32_t *entry, uint32_t word, const char *found)
+{
+    uint32_t was = *entry;
+
+    *entry = word;
+    assert_string_equal(kmalloc_check(), found);
+    *entry = was;
+    assert_sound(kmalloc_check());
+}
+
+static void check_sees_a_damaged_map(void **state)
+{
+    const uintptr_t base = (uintptr_t)port_ptr(pa_make(POOL_BASE));
+    const char *slabs = "K1: the map does not know the frames of slabs";
+    const char *arenas = "K2: the map does not know the frames of arenas";
+    const char *blocks = "K3: the map does not know the blocks of whole frames";
+    void *small, *medium, *large;
+    uint32_t *entry;
+
+    (void)state;
+    pool_make(1024);
+    small = kmalloc(10);
+    medium = kmalloc(5000);
+    large = kmalloc(77 * 4096);
+    memset(small, 0, 10);
+    memset(large, 0, 77 * 4096);
+    assert_sound(kmalloc_check());
+    entry = find_entry((POOL_BASE + (uintptr_t)large - base) >> 12, 77 << 2 | 3);
+    assert_check_sees(entry, 0, blocks);
+    assert_check_sees(entry, 76 << 2 | 3, blocks);
+    assert_check_sees(entry, 2, arenas);
+    assert_check_sees(entry, 1, slabs);
+    entry += (ptrdiff_t)((uintptr_t)medium >> 12) - (ptrdiff_t)((uintptr_t)large >> 12);
+    assert_int_equal(*entry, 2);
+    assert_check_sees(entry, 0, arenas);
+    kfree(small);
+    kfree(medium);
+    kfree(large);
+    assert_all_is_back();
+}
+
 static int teardown(void **state)
 {
     (void)state;
@@ -887,6 +943,7 @@ int main(void)
         cmocka_unit_test(stops_at_a_bad_free),
         cmocka_unit_test(stops_at_a_second_free),
         cmocka_unit_test(stops_at_memory_of_its_own),
+        cmocka_unit_test(check_sees_a_damaged_map),
     };
 
     return cmocka_run_group_tests(tests, NULL, teardown);
