@@ -4,17 +4,17 @@
  * Model:    a buddy owns arenas, ranges of addresses that it was given or fetched from its backing.
  *           A block of order n has 2^n units of 2^shift bytes, at an address that is a multiple of
  *           its size. Two free blocks that make up one of the next order are one at once, but for
- *           the block given back last, which merges with the next call. A request gets that if it
- * is of its order; else, of the smallest free blocks that will do, the lowest.
+ *           the block given back last, which merges with the next call. A request gets that one if
+ *           it has its order; else, of the smallest free blocks that will do, the lowest.
  *
  *           What is where stands in metadata apart from the arenas, about 10 bits a unit. The
- * memory itself is not read or written: its addresses may be physical ones, or those of a device.
- * Address 0, which means none, is never given.
+ * memory itself is not read or written: its addresses may be physical, or those of a device.
+ *           Address 0, which means none, is never given.
  *
  * Cost:     to get what was given back last, and to give it back: a few instructions. Else alloc
- * and free take a step for each order between the block and what it is split from, or becomes part
- * of, and O(log arenas). One that fetches or gives back an arena takes O(arenas), what the backings
- * take, and the time to clear the metadata.
+ *           and free take a step for each order between the block and what it is split from, or
+ *           becomes part of, and O(log arenas). One that fetches or gives back an arena takes
+ *           O(arenas), what the backings take, and the time to clear the metadata.
  *
  * Locking:  none inside: the caller serialises the calls on one buddy. Backings are called within.
  *

@@ -509,6 +509,7 @@ static void drop_arena(struct buddy *b, struct buddy_arena *a)
 static bool fetch(struct buddy *b, size_t nbytes)
 {
     size_t got, need, got_meta;
+    mm_err_t err;
     void *base = b->backing.get(b->backing.ctx, nbytes, mm_max(nbytes, b->backing.grain), &got);
     void *meta;
 
@@ -521,7 +522,21 @@ static bool fetch(struct buddy *b, size_t nbytes)
         b->backing.put(b->backing.ctx, base, got);
         return false;
     }
-    MM_ASSERT(add_arena(b, base, got, meta, got_meta, true) == MM_OK);
+    err = add_arena(b, base, got, meta, got_meta, true);
+    MM_ASSERT(err == MM_OK); /* the backing gives nothing twice */
+    return true;
+}
+
+/* Give back the arena that is kept, if it is still empty. */
+static bool drop_spare(struct buddy *b)
+{
+    struct buddy_arena *a = b->spare;
+
+    b->spare = NULL;
+    if (a == NULL || a->nused != 0) {
+        return false;
+    }
+    drop_arena(b, a);
     return true;
 }
 
@@ -529,20 +544,22 @@ static bool fetch(struct buddy *b, size_t nbytes)
 static bool grow(struct buddy *b, unsigned order)
 {
     size_t need = (size_t)1 << (b->shift + order);
-    size_t nbytes = b->step;
+    size_t step = b->step;
 
-    if (b->backing.get == NULL || b->narenas == BUDDY_MAX_ARENAS) {
+    if (b->backing.get == NULL) {
         return false;
     }
     for (unsigned n = b->narenas; n >= 16; n -= 8) { /* so that 64 go far */
-        nbytes *= 2;
+        step *= 2;
     }
-    for (nbytes = mm_max(nbytes, need); !fetch(b, nbytes); nbytes /= 2) {
-        if (nbytes == need) {
-            return false;
+    do {
+        for (size_t n = mm_max(step, need); n >= need && b->narenas < BUDDY_MAX_ARENAS; n /= 2) {
+            if (fetch(b, n)) {
+                return true;
+            }
         }
-    }
-    return true;
+    } while (drop_spare(b)); /* it may be part of the only place that is large enough */
+    return false;
 }
 
 /* An arena is empty now. One is kept: who takes a block, gives it back, and so on, would otherwise
@@ -733,12 +750,7 @@ bool buddy_covers(const struct buddy *b, const void *ptr)
 
 void buddy_trim(struct buddy *b)
 {
-    struct buddy_arena *a = b->spare;
-
-    b->spare = NULL;
-    if (a != NULL && a->nused == 0) {
-        drop_arena(b, a);
-    }
+    (void)drop_spare(b);
 }
 
 static void *backing_get(void *ctx, size_t nbytes, size_t align, size_t *got)

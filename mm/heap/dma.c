@@ -134,6 +134,31 @@ static void count_taken(uint64_t frames)
     mm_unlock(&dma.lock, irq);
 }
 
+static bool get(size_t nbytes, size_t align, uint64_t limit, pa_t *pa)
+{
+    size_t block = mm_max(nbytes, align);
+
+    if (block <= SMALL && get_small(block, limit, pa)) {
+        return true;
+    }
+    if (!get_frames(nbytes, align, limit, pa)) {
+        return false;
+    }
+    count_taken(frames_for(nbytes));
+    return true;
+}
+
+/* Give back what the buddies keep. */
+static void trim(void)
+{
+    uint64_t irq = mm_lock(&dma.lock);
+
+    for (unsigned c = 0; c < DMA_CLASSES; c++) {
+        buddy_trim(&dma.buddy[c]);
+    }
+    mm_unlock(&dma.lock, irq);
+}
+
 static void count_given(pa_t pa, uint64_t frames)
 {
     uint64_t irq = mm_lock(&dma.lock);
@@ -148,17 +173,16 @@ static void count_given(pa_t pa, uint64_t frames)
 
 void *dma_alloc(size_t nbytes, size_t align, uint64_t limit, pa_t *pa)
 {
-    size_t block = mm_max(nbytes, align);
     pa_t at;
 
     if (!mm_is_pow2(align)) {
         return NULL;
     }
-    if (block > SMALL || !get_small(block, limit, &at)) {
-        if (!get_frames(nbytes, align, limit, &at)) {
+    if (!get(nbytes, align, limit, &at)) {
+        trim(); /* what a buddy keeps may be all that is left, or in the way */
+        if (!get(nbytes, align, limit, &at)) {
             return NULL;
         }
-        count_taken(frames_for(nbytes));
     }
     *pa = at;
     return port_ptr(at);

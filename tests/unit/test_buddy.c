@@ -654,6 +654,25 @@ static void test_fetch_sizes(void **state)
     assert_int_equal(from.out + metas.out, 0);
 }
 
+/* The arena that is kept goes back before a request is refused. */
+static void test_spare_goes_first(void **state)
+{
+    struct buddy b;
+
+    (void)state;
+    open_backed(&b, 12, 65536);
+    buddy_free(&b, buddy_alloc(&b, 0), 0);
+    assert_int_equal(from.out, 65536);
+    from.refuse_at = from.gets + 1;
+    assert_null(buddy_alloc(&b, 5));
+    assert_int_equal(from.out + metas.out, 0);
+    assert_sound(buddy_check(&b));
+    from.refuse_at = 0;
+    buddy_free(&b, buddy_alloc(&b, 5), 5);
+    buddy_trim(&b);
+    assert_int_equal(from.out + metas.out, 0);
+}
+
 /* There is room for arenas until there are BUDDY_MAX_ARENAS; they become larger on the way. */
 static void test_fetch_many(void **state)
 {
@@ -975,6 +994,7 @@ int main(void)
         cmocka_unit_test(test_too_many_arenas),
         cmocka_unit_test(test_fetch_and_return),
         cmocka_unit_test(test_fetch_sizes),
+        cmocka_unit_test(test_spare_goes_first),
         cmocka_unit_test(test_fetch_many),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_as_backing),

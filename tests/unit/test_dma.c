@@ -241,6 +241,22 @@ static void test_exhaustion(void **state)
     fill(LIMIT_4G, 512);
 }
 
+/* What the buddies keep is given back before anything is refused. */
+static void test_kept_is_no_reason(void **state)
+{
+    struct block *s = &slots[0];
+
+    (void)state;
+    open_dma();
+    take(s, 64, 1, LIMIT_16M, 1);
+    give(s);
+    take(s, 3000 * PAGE, 1, LIMIT_16M, 1);
+    assert_non_null(s->ptr);
+    give(s);
+    assert_all_sound();
+    close_dma();
+}
+
 /* All of memory in small blocks: the last come from classes that are stricter than need be, and
  * from frames for which there is no memory for metadata. */
 static void test_everything(void **state)
@@ -303,9 +319,13 @@ static void test_deaths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),     cmocka_unit_test(test_small),
-        cmocka_unit_test(test_large),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_exhaustion), cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_small),
+        cmocka_unit_test(test_large),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_exhaustion),
+        cmocka_unit_test(test_everything),
+        cmocka_unit_test(test_kept_is_no_reason),
         cmocka_unit_test(test_deaths),
     };
 
