@@ -90,9 +90,14 @@ MM_MUST_CHECK void *heap_ff_alloc_aligned(struct heap_ff *h, size_t nbytes, size
 MM_MUST_CHECK void *heap_ff_alloc_zeroed(struct heap_ff *h, size_t count, size_t nbytes);
 
 /*
- * Change the size of a block: in place when it shrinks, or when a free block behind it has the
- * room; else it moves, which keeps no alignment beyond 16. NULL `ptr` allocates. On NULL the old
- * block is as it was. A size of 0 shrinks to the smallest block.
+ * Change the size of a block where it is: smaller always, larger if a free block behind it has the
+ * room. A size of 0 shrinks to the smallest block. False: it is as it was.
+ */
+MM_MUST_CHECK bool heap_ff_resize(struct heap_ff *h, void *ptr, size_t nbytes);
+
+/*
+ * heap_ff_resize(), or else a new block, the contents copied, and the old one freed; the new one
+ * keeps no alignment beyond 16. NULL `ptr` allocates. On NULL the old block is as it was.
  */
 MM_MUST_CHECK void *heap_ff_realloc(struct heap_ff *h, void *ptr, size_t nbytes);
 

@@ -433,36 +433,51 @@ void *heap_ff_alloc_zeroed(struct heap_ff *h, size_t count, size_t nbytes)
     return ptr;
 }
 
+/* Resize the used block `b` where it is, or do nothing. */
+static bool resize(struct heap_ff *h, struct heap_ff_arena *a, struct ff_block b, size_t nbytes)
+{
+    uint32_t n, old = b.end - b.start;
+
+    if (nbytes > HEAP_FF_MAX) {
+        return false;
+    }
+    n = granules_of(nbytes);
+    if (n < old) {
+        cut_off(h, a, b, b.start + n);
+    } else if (n > old) {
+        if (!arena_grow(a, b.start, b.end, n - old)) {
+            return false;
+        }
+        changed(h, a);
+        count_used(h, n - old);
+    }
+    return true;
+}
+
+bool heap_ff_resize(struct heap_ff *h, void *ptr, size_t nbytes)
+{
+    struct heap_ff_arena *a;
+    struct ff_block b = block_at(h, ptr, "resize", __builtin_return_address(0), &a);
+
+    return resize(h, a, b, nbytes);
+}
+
 void *heap_ff_realloc(struct heap_ff *h, void *ptr, size_t nbytes)
 {
     struct heap_ff_arena *a;
     struct ff_block b;
-    uint32_t n, old;
     void *new;
 
     if (ptr == NULL) {
         return heap_ff_alloc(h, nbytes);
     }
     b = block_at(h, ptr, "realloc", __builtin_return_address(0), &a);
-    if (nbytes > HEAP_FF_MAX) {
-        return NULL;
-    }
-    n = granules_of(nbytes);
-    old = b.end - b.start;
-    if (n < old) {
-        cut_off(h, a, b, b.start + n);
-    }
-    if (n <= old) {
+    if (resize(h, a, b, nbytes)) {
         return ptr;
     }
-    if (arena_grow(a, b.start, b.end, n - old)) {
-        changed(h, a);
-        count_used(h, n - old);
-        return ptr;
-    }
-    new = alloc(h, n);
+    new = heap_ff_alloc(h, nbytes);
     if (new != NULL) {
-        __builtin_memcpy(new, ptr, (size_t)old << FF_GRANULE_SHIFT);
+        __builtin_memcpy(new, ptr, (size_t)(b.end - b.start) << FF_GRANULE_SHIFT);
         release(h, a, b);
     }
     return new;

@@ -491,8 +491,8 @@ size_t kmalloc_size(const void *ptr)
     return size_of(ptr, "size", __builtin_return_address(0));
 }
 
-/* Resize the block at `ptr`, of `old` usable bytes, in its own layer and where it is, or, in the
- * heap, in whichever place that has for it. NULL: not so. */
+/* Resize the block at `ptr`, of `old` usable bytes, in its own layer and where it is. NULL: not so.
+ */
 static void *resize(void *ptr, size_t old, size_t nbytes)
 {
     struct kmap_entry e = entry_of(ptr);
@@ -509,9 +509,9 @@ static void *resize(void *ptr, size_t old, size_t nbytes)
     case KMAP_ARENA:
         if (nbytes > KMALLOC_SLAB_MAX && nbytes < KMALLOC_FRAMES_MIN) {
             irq = mm_lock(&km.lock);
-            now = heap_ff_realloc(&km.heap, ptr, nbytes);
-            if (now != NULL) {
-                note(ptr, now, nbytes, 0);
+            if (heap_ff_resize(&km.heap, ptr, nbytes)) {
+                now = ptr;
+                note(ptr, ptr, nbytes, 0);
             }
             mm_unlock(&km.lock, irq);
         }

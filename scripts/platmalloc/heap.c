@@ -199,40 +199,32 @@ size_t heap_usable(void *ptr, const void *from)
     return nbytes;
 }
 
-static void *resize_locked(void *ptr, size_t nbytes)
+static bool resize_locked(void *ptr, size_t nbytes)
 {
     size_t was = heap_ff_size(&heap, ptr);
-    void *is = NULL;
 
     if (nbytes <= was && nbytes >= was - was / 8) {
-        return ptr;
+        return true;
     }
-    /* A string that grows byte by byte is not copied each time. */
-    if (nbytes > was) {
-        is = heap_ff_realloc(&heap, ptr, nbytes + nbytes / 8);
+    if (!(nbytes > was && heap_ff_resize(&heap, ptr, heap_with_room(nbytes))) &&
+        !heap_ff_resize(&heap, ptr, nbytes)) {
+        return false;
     }
-    if (is == NULL) {
-        is = heap_ff_realloc(&heap, ptr, nbytes);
-    }
-    if (is != NULL) {
-        note_given_locked(is, heap_ff_size(&heap, is));
-        note_freed_locked(is != ptr ? was : was - mm_min(was, nbytes));
-    }
-    return is;
+    note_given_locked(ptr, heap_ff_size(&heap, ptr));
+    note_freed_locked(was - mm_min(was, nbytes));
+    return true;
 }
 
-void *heap_resize(void *ptr, size_t nbytes, const void *from)
+bool heap_resize(void *ptr, size_t nbytes, const void *from)
 {
-    void *is = NULL;
+    bool done;
 
     lock_take(&heap_lock);
     heap_caller = from;
-    if (window_bytes(ptr) == 0 && nbytes < HUGE_LEAST) {
-        is = resize_locked(ptr, nbytes);
-    }
+    done = window_bytes(ptr) == 0 && nbytes < HUGE_LEAST && resize_locked(ptr, nbytes);
     heap_caller = NULL;
     lock_drop(&heap_lock);
-    return is;
+    return done;
 }
 
 /* ---- units ----------------------------------------------------------------------------------- */

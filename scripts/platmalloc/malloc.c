@@ -173,18 +173,17 @@ static inline void *resize(void *ptr, size_t nbytes, const void *from)
     if (unlikely(ptr == NULL)) {
         return get(nbytes);
     }
-    if (class == 0 && nbytes > CLASS_MAX && distance(ptr) < WINDOW_BYTES) {
-        is = heap_resize(ptr, nbytes, from);
-        if (is != NULL) {
-            return is;
-        }
+    if (class == 0 && nbytes > CLASS_MAX && distance(ptr) < WINDOW_BYTES &&
+        heap_resize(ptr, nbytes, from)) {
+        return ptr;
     }
     was = likely(class != 0 && is_object(class, ptr)) ? class_bytes(class)
                                                       : usable("realloc", ptr, from);
     if (nbytes <= was && nbytes >= was / 2) {
         return ptr;
     }
-    is = get(nbytes);
+    is = class == 0 && nbytes > was ? get(heap_with_room(nbytes)) : NULL;
+    is = is != NULL ? is : get(nbytes);
     if (is != NULL) {
         memcpy(is, ptr, was < nbytes ? was : nbytes);
         put(ptr);

@@ -83,9 +83,16 @@ void *heap_get(size_t nbytes, size_t align, size_t *dirty);
 void heap_put(void *ptr, const void *from);
 size_t heap_usable(void *ptr, const void *from);
 
-/* To more than CLASS_MAX bytes; what grows gets some more to grow into. NULL: it can't be done
- * here, but perhaps by getting another block. */
-void *heap_resize(void *ptr, size_t nbytes, const void *from);
+/* Where the block is, to more than CLASS_MAX bytes; what grows gets heap_with_room() of it if that
+ * can be. False: it is as it was. */
+bool heap_resize(void *ptr, size_t nbytes, const void *from);
+
+/* What to ask for when a block grows to `nbytes`: so a string that grows byte by byte is not moved
+ * each time. */
+static inline size_t heap_with_room(size_t nbytes)
+{
+    return nbytes < SIZE_MAX / 2 ? nbytes + nbytes / 8 : nbytes;
+}
 
 /* `n` units, 1 or SPAN_UNITS, at a multiple of that, and their chunk. NULL: out of memory. */
 struct chunk;

@@ -164,6 +164,30 @@ static void aligned_and_resized_by_hand(void **state)
     assert_sound(heap_ff_check(&heap));
 }
 
+static void resized_in_place_or_not_at_all(void **state)
+{
+    char *a, *b, *c;
+
+    (void)state;
+    fresh(16384);
+    a = get(64);
+    b = get(64);
+    c = get(64);
+    assert_false(heap_ff_resize(&heap, a, 65));
+    assert_false(heap_ff_resize(&heap, a, SIZE_MAX));
+    assert_int_equal(heap_ff_size(&heap, a), 64);
+    heap_ff_free(&heap, b);
+    assert_false(heap_ff_resize(&heap, a, 129));
+    assert_true(heap_ff_resize(&heap, a, 100));
+    assert_int_equal(heap_ff_size(&heap, a), 112);
+    assert_ptr_equal(get(16), a + 112);
+    assert_true(heap_ff_resize(&heap, c, 1000)); /* from the top */
+    assert_int_equal(heap_ff_size(&heap, c), 1008);
+    assert_true(heap_ff_resize(&heap, c, 0));
+    assert_ptr_equal(get(16), c + 16);
+    assert_sound(heap_ff_check(&heap));
+}
+
 static bool stop_at_third(void *ctx, const struct heap_ff_view *v)
 {
     (void)v;
@@ -517,6 +541,7 @@ int main(void)
         cmocka_unit_test(arenas_are_refused),
         cmocka_unit_test(sizes_do_not_overflow),
         cmocka_unit_test(aligned_and_resized_by_hand),
+        cmocka_unit_test(resized_in_place_or_not_at_all),
         cmocka_unit_test(for_each_can_stop),
         cmocka_unit_test(stops_on_pointers_never_given),
         cmocka_unit_test(a_backing_that_gives_too_little),
