@@ -166,7 +166,7 @@ static void aligned_and_resized_by_hand(void **state)
 
 static void resized_in_place_or_not_at_all(void **state)
 {
-    char *a, *b, *c;
+    unsigned char *a, *b, *c;
 
     (void)state;
     fresh(16384);
