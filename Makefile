@@ -1,6 +1,7 @@
 # Plat: make, make run, make test, make verify, make fuzz, make bench, make bench-pmm, make bench-heap, make usb DEV=..., make debug. See README.md.
 # LLVM=-19 builds with clang-19 and lld-19; V=1 shows the commands;
-# DEBUG=1 makes the debug build, in build/debug: frames are poisoned, and it is kept who took each.
+# DEBUG=1 makes the debug build, in build/debug: frames and kmalloc's blocks are poisoned, and it is kept who
+# took each.
 
 VERSION := 0.4
 LLVM   ?=
@@ -216,12 +217,12 @@ endef
 HINLINE := -DMM_PORT_INLINE='"../../tests/unit/host_inline.h"'
 $(eval $(call host_rules,clang,CLANG,$(CLANG),$(HINLINE) -fsanitize=address$(,)undefined -fno-sanitize-recover=all -Wunreachable-code,$(UNITSRC)))
 $(eval $(call host_rules,gcc,GCC,$(GCC),$(HINLINE),$(UNITSRC)))
-$(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH),$(POOLSRC)))
+$(eval $(call host_rules,gcc-debug,GCC,$(GCC),$(WATCH),$(POOLSRC) $(filter-out %/vmalloc.c,$(filter mm/heap/%,$(MM)))))
 # ThreadSanitizer, for the programs that have threads to speak of.
 $(eval $(call host_rules,tsan,TSAN,$(CLANG),-fsanitize=thread,$(POOLSRC) $(filter-out %/vmalloc.c,$(filter mm/heap/%,$(MM)))))
 .SECONDARY:
 
-UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug \
+UNITBIN := $(UNIT:%=$(B)/clang/test_%) $(UNIT:%=$(B)/gcc/test_%) $(B)/gcc-debug/test_pmm_debug $(B)/gcc-debug/test_kmalloc_debug \
            $(B)/tsan/test_pmm_threads $(B)/tsan/test_slab_threads $(B)/tsan/test_kmalloc
 
 # For the boot test of the debug build. This build's B and -j are not its.

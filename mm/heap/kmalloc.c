@@ -37,6 +37,7 @@
  */
 #include "mm/kmalloc.h"
 
+#include "kmalloc_debug.h"
 #include "kmalloc_map.h"
 #include "mm/heap_ff.h"
 #include "mm/lock.h"
@@ -339,19 +340,6 @@ static void block_put(void *ptr, uint64_t count)
     frames_put(ptr, count, KMAP_BLOCK);
 }
 
-/* The block at `ptr` has `count` frames and keeps the first `keep`. */
-static void block_shrink(void *ptr, uint64_t count, uint64_t keep)
-{
-    bool done;
-
-    if (keep < count) {
-        done = kmap_set(&km.map, pfn_of(ptr), 1, (struct kmap_entry){ KMAP_BLOCK, (uint32_t)keep });
-        MM_ASSERT(done); /* its leaf is there */
-        atomic_fetch_sub_explicit(&km.block_frames, count - keep, memory_order_relaxed);
-        pmm_put_range(km.pmm, pfn_make(pfn_of(ptr).v + keep), count - keep);
-    }
-}
-
 /* ---- all of them ---- */
 
 /* From the layer for that size, or one further on. */
@@ -384,8 +372,87 @@ static void *get(size_t nbytes, size_t align)
     return ptr;
 }
 
-/* Inlined, as give() is: the caller that slab.h's calls name is that of the function around them.
- */
+/* Inlined, as alloc() is: the caller that slab.h's calls name is that of the function around it. */
+static inline __attribute__((always_inline)) void give(void *ptr, const void *from)
+{
+    struct kmap_entry e = entry_of(ptr);
+    struct slab_cache *c;
+    uint64_t irq;
+
+    switch (e.kind) {
+    case KMAP_SLAB:
+        c = cache_of(ptr, e.number, "free", from);
+        irq = port_irq_save();
+        slab_cpu_free(c, &c->cpus[port_cpu()], ptr);
+        port_irq_restore(irq);
+        return;
+    case KMAP_ARENA:
+        irq = mm_lock(&km.lock);
+        heap_ff_free(&km.heap, ptr);
+        mm_unlock(&km.lock, irq);
+        return;
+    case KMAP_BLOCK:
+        check_block(ptr, "free", from);
+        block_put(ptr, e.number);
+        return;
+    default:
+        die("free", ptr, from, "it was never given, or freed already");
+    }
+}
+
+static size_t size_of(const void *ptr, const char *verb, const void *from)
+{
+    struct kmap_entry e = entry_of(ptr);
+    const struct slab_cache *c;
+    size_t nbytes;
+    uint64_t irq;
+
+    switch (e.kind) {
+    case KMAP_SLAB:
+        c = cache_of(ptr, e.number, verb, from);
+        if (!slab_is_used(c, ptr)) {
+            slab_die_not_used(c, ptr, from);
+        }
+        return c->nbytes;
+    case KMAP_ARENA:
+        irq = mm_lock(&km.lock);
+        nbytes = heap_ff_size(&km.heap, ptr);
+        mm_unlock(&km.lock, irq);
+        return nbytes;
+    case KMAP_BLOCK:
+        check_block(ptr, verb, from);
+        return (size_t)e.number << MM_PAGE_SHIFT;
+    default:
+        die(verb, ptr, from, "it was never given, or freed already");
+    }
+}
+
+/* ---- the calls; the debug build has its own, in kmalloc_debug.c ---- */
+
+#ifdef PMM_DEBUG
+
+void *kraw_alloc(size_t nbytes, size_t align)
+{
+    return get(nbytes, align);
+}
+
+void kraw_free(void *ptr, const void *from)
+{
+    give(ptr, from);
+}
+
+size_t kraw_size(const void *ptr, const char *verb, const void *from)
+{
+    return size_of(ptr, verb, from);
+}
+
+void kraw_note(const void *was, const void *now, size_t nbytes, size_t align)
+{
+    note(was, now, nbytes, align);
+}
+
+#else
+
 static inline __attribute__((always_inline)) void *alloc(size_t nbytes)
 {
     void *ptr = nbytes <= KMALLOC_SLAB_MAX ? slab_get(size_for(nbytes)) : NULL;
@@ -424,33 +491,6 @@ void *kzalloc(size_t count, size_t nbytes)
     return ptr;
 }
 
-static inline __attribute__((always_inline)) void give(void *ptr, const void *from)
-{
-    struct kmap_entry e = entry_of(ptr);
-    struct slab_cache *c;
-    uint64_t irq;
-
-    switch (e.kind) {
-    case KMAP_SLAB:
-        c = cache_of(ptr, e.number, "free", from);
-        irq = port_irq_save();
-        slab_cpu_free(c, &c->cpus[port_cpu()], ptr);
-        port_irq_restore(irq);
-        return;
-    case KMAP_ARENA:
-        irq = mm_lock(&km.lock);
-        heap_ff_free(&km.heap, ptr);
-        mm_unlock(&km.lock, irq);
-        return;
-    case KMAP_BLOCK:
-        check_block(ptr, "free", from);
-        block_put(ptr, e.number);
-        return;
-    default:
-        die("free", ptr, from, "it was never given, or freed already");
-    }
-}
-
 void kfree(void *ptr)
 {
     if (ptr != NULL) {
@@ -459,36 +499,22 @@ void kfree(void *ptr)
     }
 }
 
-static size_t size_of(const void *ptr, const char *verb, const void *from)
-{
-    struct kmap_entry e = entry_of(ptr);
-    const struct slab_cache *c;
-    size_t nbytes;
-    uint64_t irq;
-
-    switch (e.kind) {
-    case KMAP_SLAB:
-        c = cache_of(ptr, e.number, verb, from);
-        if (!slab_is_used(c, ptr)) {
-            slab_die_not_used(c, ptr, from);
-        }
-        return c->nbytes;
-    case KMAP_ARENA:
-        irq = mm_lock(&km.lock);
-        nbytes = heap_ff_size(&km.heap, ptr);
-        mm_unlock(&km.lock, irq);
-        return nbytes;
-    case KMAP_BLOCK:
-        check_block(ptr, verb, from);
-        return (size_t)e.number << MM_PAGE_SHIFT;
-    default:
-        die(verb, ptr, from, "it was never given, or freed already");
-    }
-}
-
 size_t kmalloc_size(const void *ptr)
 {
     return size_of(ptr, "size", __builtin_return_address(0));
+}
+
+/* The block at `ptr` has `count` frames and keeps the first `keep`. */
+static void block_shrink(void *ptr, uint64_t count, uint64_t keep)
+{
+    bool done;
+
+    if (keep < count) {
+        done = kmap_set(&km.map, pfn_of(ptr), 1, (struct kmap_entry){ KMAP_BLOCK, (uint32_t)keep });
+        MM_ASSERT(done); /* its leaf is there */
+        atomic_fetch_sub_explicit(&km.block_frames, count - keep, memory_order_relaxed);
+        pmm_put_range(km.pmm, pfn_make(pfn_of(ptr).v + keep), count - keep);
+    }
 }
 
 /* Resize the block at `ptr`, of `old` usable bytes, in its own layer and where it is. NULL: not so.
@@ -550,11 +576,18 @@ void *krealloc(void *ptr, size_t nbytes)
     return now;
 }
 
+#endif
+
 size_t kmalloc_reclaim(void)
 {
-    size_t sum = slab_set_reclaim(&km.slabs);
-    uint64_t irq = mm_lock(&km.lock);
+    size_t sum = 0;
+    uint64_t irq;
 
+#ifdef PMM_DEBUG
+    sum += kdebug_flush(__builtin_return_address(0));
+#endif
+    sum += slab_set_reclaim(&km.slabs);
+    irq = mm_lock(&km.lock);
     sum += km.spare_frames << MM_PAGE_SHIFT;
     spare_put();
     mm_unlock(&km.lock, irq);
@@ -610,6 +643,9 @@ void kmalloc_init(struct pmm *p)
     atomic_init(&km.nblocks, 0);
     atomic_init(&km.block_frames, 0);
     atomic_init(&km.trace, NULL);
+#ifdef PMM_DEBUG
+    kdebug_init();
+#endif
 }
 
 /* ---- looking at it ---- */
@@ -769,5 +805,9 @@ const char *kmalloc_check(void)
     if (t.blocks != s.nblocks || t.block_frames << MM_PAGE_SHIFT != s.block_bytes) {
         return "K3: the map does not know the blocks of whole frames";
     }
+#ifdef PMM_DEBUG
+    return kdebug_check();
+#else
     return NULL;
+#endif
 }
