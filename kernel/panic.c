@@ -9,6 +9,7 @@
 
 #include "cpu/asm.h"
 #include "cpu/cpu.h"
+#include "heapdebug.h"
 #include "lib/console.h"
 #include "lib/fmt.h"
 #include "lib/ksyms.h"
@@ -105,6 +106,28 @@ static void panic_symbol(uint64_t addr, char *buf, size_t nbytes)
         fmt_s(buf, nbytes, "%s+0x%llx", name, (unsigned long long)offset);
     } else {
         fmt_s(buf, nbytes, "?");
+    }
+}
+
+/* Names for the addresses in a message that are in the kernel's text. */
+static void print_names(const char *text)
+{
+    for (const char *p = text; *p != '\0'; p++) {
+        uint64_t addr = 0, offset;
+        const char *name;
+
+        if (p[0] != '0' || p[1] != 'x') {
+            continue;
+        }
+        for (p += 2; (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'f'); p++) {
+            addr = addr << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+        }
+        name = ksym_find(addr, &offset);
+        if (name != NULL) {
+            kprintf("  0x%llx is %s+0x%llx\n", (unsigned long long)addr, name,
+                    (unsigned long long)offset);
+        }
+        p--; /* it may be the end */
     }
 }
 
@@ -205,6 +228,7 @@ void panic(const char *fmt, ...)
     fmt_v(text, sizeof(text), fmt, ap);
     va_end(ap);
     kprintf("%s\n", text);
+    print_names(text);
     kputs(CHAIN_TITLE);
     print_callers((uint64_t)__builtin_frame_address(0));
     print_log();
@@ -293,6 +317,7 @@ void panic_trap(const struct trap_frame *f)
     begin();
     if (f->vector == TRAP_PF) {
         print_page_fault(f);
+        heapdebug_tell_fault(read_cr2());
     } else if (f->vector == TRAP_DF && cpu_stack_guarded_by(read_cr2()) != NULL) {
         kprintf("stack overflow: double fault at 0x%llx, in the guard page of the %s stack\n",
                 (unsigned long long)read_cr2(), cpu_stack_guarded_by(read_cr2())->name);

@@ -1,5 +1,6 @@
 #include "monitor/check.h"
 
+#include "heapdebug.h"
 #include "lib/console.h"
 #include "lib/string.h"
 #include "mm/dma.h"
@@ -44,7 +45,7 @@ static const char *check_runtime(void)
 
 static const char *check_heap(void)
 {
-    return kmalloc_check();
+    return heapdebug_broken(kmalloc_check());
 }
 
 const struct check checks[CHECK_COUNT] = {

@@ -83,6 +83,30 @@ static NOINLINE void crash_heap(void)
     sink = 1;
 }
 
+#ifdef PMM_DEBUG
+
+static NOINLINE void crash_overrun(void)
+{
+    char *volatile p = kmalloc(96);
+
+    MM_ASSERT(p != NULL);
+    p[96] = 1;
+    kfree(p);
+    sink = 1;
+}
+
+static NOINLINE void crash_late(void)
+{
+    char *volatile p = kmalloc(96);
+
+    kfree(p);
+    p[10] = 1;
+    kmalloc_reclaim();
+    sink = 1;
+}
+
+#endif
+
 static NOINLINE void crash_pmm(void)
 {
     pfn_t pfn = pmm_get(vm_pmm, 0, 0);
@@ -115,6 +139,10 @@ static const struct {
     { "ub", crash_ub, "signed overflow, which C leaves undefined" },
     { "assert", crash_assert, "a false assertion" },
     { "heap", crash_heap, "kfree the same block twice" },
+#ifdef PMM_DEBUG
+    { "overrun", crash_overrun, "write behind the end of a block of 96 bytes" },
+    { "late", crash_late, "write to a block of 96 bytes after kfree" },
+#endif
     { "pmm", crash_pmm, "give back the same frame twice" },
     { "smash", crash_smash, "write past an array on the stack" },
 };

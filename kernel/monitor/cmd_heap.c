@@ -148,6 +148,15 @@ static int heap_overview(const struct args *a)
     return 0;
 }
 
+static const struct {
+    const char *word;
+    unsigned min, max; /* operands, the word included */
+    int (*run)(const struct args *a);
+} subcommands[] = {
+    { "trace", 1, 3, heap_trace }, { "who", 2, 2, heap_who },     { "leaks", 1, 1, heap_leaks },
+    { "mark", 1, 1, heap_mark },   { "guard", 2, 3, heap_guard },
+};
+
 static int cmd_heap(int argc, char **argv)
 {
     struct args a;
@@ -161,8 +170,15 @@ static int cmd_heap(int argc, char **argv)
     if (args_has(&a, 'b')) {
         return args_fail(&a, "-b has no place beside \"%s\"", a.operand[0]);
     }
-    if (strcmp(a.operand[0], "trace") == 0) {
-        return heap_trace(&a);
+    for (size_t i = 0; i < MM_COUNTOF(subcommands); i++) {
+        if (strcmp(a.operand[0], subcommands[i].word) != 0) {
+            continue;
+        }
+        if (a.n < subcommands[i].min || a.n > subcommands[i].max) {
+            return args_fail(&a, "%s: too %s words", subcommands[i].word,
+                             a.n < subcommands[i].min ? "few" : "many");
+        }
+        return subcommands[i].run(&a);
     }
     return args_fail(&a, "there is no \"heap %s\"", a.operand[0]);
 }
@@ -334,7 +350,7 @@ static int cmd_free(int argc, char **argv)
 
 MONITOR_COMMAND(heap) = {
     .name = "heap",
-    .args = "[-b | trace [on [EVENTS] | off | show | drop]]",
+    .args = "[-b | trace [WORD [N]] | who ADDR | mark | leaks | guard LO HI|off]",
     .brief = "kmalloc's layers, free blocks, vmalloc's ranges",
     .help = "kmalloc serves up to 1 KiB from slab caches, less than 256 KiB by first fit,\n"
             "and what is larger by whole frames. Listed are the caches that have slabs, with\n"
@@ -344,12 +360,17 @@ MONITOR_COMMAND(heap) = {
             "each side.\n"
             "  -b                 all blocks, used ones too, but those in slabs\n"
             "  trace              is there a recording, and of how much\n"
-            "  trace on [EVENTS]  record each kmalloc, krealloc and kfree, until there are\n"
-            "                     EVENTS (16384); those that come later are counted\n"
+            "  trace on [N]       record each kmalloc, krealloc and kfree, until there are N\n"
+            "                     (16384); those that come later are counted\n"
             "  trace off          it is enough\n"
             "  trace show         all of it; scripts/heap-traces --text makes of that what\n"
             "                     bench_heap replays\n"
-            "  trace drop         give the memory of the recording back\n",
+            "  trace drop         give the memory of the recording back\n"
+            "In a debug build:\n"
+            "  who ADDR           which block has the address, and which call allocated it\n"
+            "  mark               from here on ...\n"
+            "  leaks              ... which blocks came and are still in use, by call\n"
+            "  guard LO HI | off  blocks of that many bytes get a guard page behind them\n",
     .run = cmd_heap,
 };
 

@@ -55,7 +55,7 @@ static int start(const struct args *a)
     uint64_t room = EVENTS;
     struct heaptrace_event *events;
 
-    if (a->n == 3 && !args_number(a, "EVENTS", a->operand[2], 1, EVENTS_MAX, &room)) {
+    if (a->n == 3 && !args_number(a, "N", a->operand[2], 1, EVENTS_MAX, &room)) {
         return 1;
     }
     drop();

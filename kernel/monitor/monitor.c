@@ -284,7 +284,8 @@ static int cmd_help(int argc, char **argv)
     kprintf("usage: " STYLE_BOLD "%s" STYLE_OFF "%s%s\n%s.\n", c->name,
             c->args[0] != '\0' ? " " : "", c->args, c->brief);
     if (c->help[0] != '\0') {
-        kprintf("\n%s", c->help);
+        kputs("\n");
+        kputs(c->help); /* may be more than kprintf() takes at once */
     }
     return 0;
 }

@@ -115,7 +115,7 @@ BAD = {
     "pagetables": ["-x", "1"],
     "audit": ["1"],
     "heap": ["-v", "1", "trace nosuchword", "trace on 0", "trace on x", "trace off 1", "trace on 1 2",
-             "-b trace"],
+             "-b trace", "who", "who 1 2", "mark 1", "leaks 1", "guard", "guard 1 2 3"],
     "alloc": ["x", "-a 3 100", "-a", "-a 0 100", "100 -v -a 16", "-f 19", "-f 2 100", "-v", "1 2",
               "99999999999999999999", "0xfffffffffffffffffk", "-f 1 -v"],
     "free": ["", "0", "65", "x", "1 2", "-a 1"],
@@ -616,6 +616,12 @@ def test_heap_is_drawn(guest):
     free = [n for _, n, what in blocks if what == "free"]
     assert int(largest[1] + largest[2]) == max(free) * 100 // sum(free)
     guest.cmd("free -a")
+
+
+def test_heap_of_another_build(guest):
+    for line in ("who 0", "mark", "leaks", "guard 1 2"):
+        assert guest.cmd(f"heap {line}") == \
+            "heap: this build does not note who allocates; one made with DEBUG=1 does\n"
 
 
 def test_heap_trace(guest, tmp_path):
