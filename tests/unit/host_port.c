@@ -160,9 +160,14 @@ uint32_t *port_held_ranks(void)
     return &this_cpu.held_ranks;
 }
 
+_Thread_local void (*host_on_spin)(void);
+
 /* There may be more threads than processors: whom this one waits for may wait for its processor. */
 void port_spin_hint(void)
 {
+    if (host_on_spin != NULL) {
+        host_on_spin();
+    }
     __builtin_ia32_pause();
     if (++this_cpu.spins % YIELD_AFTER == 0) {
         sched_yield();

@@ -62,6 +62,10 @@ void host_interrupts(void (*fn)(void), uint64_t ns);
 void host_interrupt_steps(uint64_t from, void (*fn)(void));
 uint64_t host_end_steps(void);
 
+/* Of the calling thread: what its port_spin_hint() calls first, or NULL. So a test can play the one
+ * that is waited for. */
+extern _Thread_local void (*host_on_spin)(void);
+
 /* Of the calling thread: where port_panic() jumps while a test waits for it, and what it said. */
 extern _Thread_local jmp_buf *host_panic_jmp;
 extern _Thread_local char host_panic_text[512];
