@@ -806,7 +806,6 @@ def test_bench(guest):
     pmm, heap = ({name: (int(ours), int(other)) for name, ours, other in rows(part, row)} for part in
                  text[text.index("\nframes of "):].split("\nheaps, an operation "))
     assert len(heap) == 7 and all(a > 0 and b > 0 for a, b in heap.values())
-    assert heap["2000 small holes in front"][1] > 10 * heap["2000 small holes in front"][0]
     assert len(pmm) == 10 and all(a > 0 and b > 0 for a, b in pmm.values())
     assert len({*pmm["2 MiB, half of them pinned: blocks found"]}) == 1  # all of them, by both
     assert "BROKEN" not in guest.cmd("check")
